@@ -1,0 +1,1 @@
+//! `step(Event)` and `draw(Buffer)`: the whole program without a terminal.

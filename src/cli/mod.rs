@@ -1,0 +1,1 @@
+//! Subcommands: parse, wire, exit code.

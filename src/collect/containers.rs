@@ -1,0 +1,1 @@
+//! Which container a cgroup path is, and what runtimes wrote down about it.

@@ -1,0 +1,1 @@
+//! The dear reads of one task, for a drill-down.

@@ -1,0 +1,1 @@
+//! The kernel log: from bytes to events.

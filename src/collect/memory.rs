@@ -1,0 +1,1 @@
+//! meminfo, vmstat, swap and the host's table limits.

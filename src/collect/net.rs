@@ -1,0 +1,1 @@
+//! Counters, interfaces, queueing disciplines and limits of every network namespace.

@@ -1,0 +1,1 @@
+//! Pressure stall information of the host.

@@ -1,0 +1,1 @@
+//! Lanes with deadlines, and the snapshot they are put together into.

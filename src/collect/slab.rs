@@ -1,0 +1,1 @@
+//! Kernel object caches, merged names resolved.

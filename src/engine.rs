@@ -1,0 +1,1 @@
+//! Snapshot in, frame out: series, rates, rules, stories.

@@ -1,0 +1,3 @@
+//! The `whytop` binary: parse, wire, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where frames come from: the live host, or a script of snapshots.

@@ -1,0 +1,1 @@
+//! The order of the first milliseconds: helpers, memory lock, priority.

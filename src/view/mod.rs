@@ -1,0 +1,1 @@
+//! The draw kit: tables, trees, sparklines, gauges, themes.
