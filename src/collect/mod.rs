@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod detail;
 pub mod host;
 pub mod io;
+pub mod kept;
 pub mod klog;
 pub mod memory;
 pub mod net;
@@ -20,6 +21,7 @@ pub mod sampler;
 pub mod slab;
 pub mod sockets;
 pub mod tasks;
+pub mod text;
 
 pub use roots::Roots;
 
