@@ -1,1 +1,0 @@
-//! Lanes with deadlines, and the snapshot they are put together into.
