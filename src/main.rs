@@ -1,3 +1,8 @@
 //! The `whytop` binary: parse, wire, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = whytop::cli::parse();
+    whytop::cli::run(&cli)
+}

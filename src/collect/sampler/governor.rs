@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn below_the_cap_every_lane_keeps_its_rhythm() {
         let loads = [load(1000, 30), load(1000, 2), load(10_000, 100)];
-        let periods = Governor::new(10.0, Duration::from_secs(60)).periods(Moment(0), 0, &loads);
+        let periods = Governor::new(10.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads);
         assert_eq!(periods, loads.map(|l| l.period));
     }
 
     #[test]
     fn above_the_cap_the_dear_lanes_are_stretched_and_the_cheap_ones_kept() {
         let loads = [load(1000, 400), load(1000, 2), load(1000, 150), load(1000, 0)];
-        let periods = Governor::new(10.0, Duration::from_secs(60)).periods(Moment(0), 0, &loads);
+        let periods = Governor::new(10.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads);
         assert!((share(&loads, &periods) - 0.1).abs() < 1e-6, "{periods:?}");
         assert_eq!((periods[1], periods[3]), (Duration::from_secs(1), Duration::from_secs(1)));
         assert!(periods[0] > periods[2] && periods[2] > Duration::from_secs(1), "{periods:?}");
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_drawing_costs_is_taken_off_the_lanes() {
         let loads = [load(1000, 80)];
-        let mut governor = Governor::new(10.0, Duration::from_secs(60));
+        let mut governor = Governor::new(10.0, Duration::from_mins(1));
         assert_eq!(governor.periods(Moment(0), 0, &loads), [Duration::from_secs(1)]);
         let mut stretched = Vec::new();
         for second in 1..20_u64 {
@@ -126,12 +126,12 @@ mod tests {
     fn no_cap_and_a_longest_period() {
         let loads = [load(1000, 5000)];
         assert_eq!(
-            Governor::new(100.0, Duration::from_secs(60)).periods(Moment(0), 0, &loads),
+            Governor::new(100.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads),
             [Duration::from_secs(1)]
         );
         assert_eq!(
-            Governor::new(0.0, Duration::from_secs(60)).periods(Moment(0), 0, &loads),
-            [Duration::from_secs(60)]
+            Governor::new(0.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads),
+            [Duration::from_mins(1)]
         );
     }
 }

@@ -7,6 +7,7 @@
 
 mod governor;
 mod lane;
+mod roster;
 
 pub use governor::Load;
 pub use lane::{Lane, Rhythm};
@@ -24,7 +25,7 @@ const EAGER_WAIT: Duration = Duration::from_millis(900);
 /// Longest period of a lane of `why --for`.
 const EAGER_PERIOD_MAX: Duration = Duration::from_secs(1);
 /// Longest period of a lane of the live screens, however dear its pass is.
-const LIVE_PERIOD_MAX: Duration = Duration::from_secs(60);
+const LIVE_PERIOD_MAX: Duration = Duration::from_mins(1);
 
 /// How a sampler runs.
 #[derive(Clone, Debug)]
@@ -48,6 +49,13 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// Starts the lanes over the trees of `roots`, each on a thread with a stack of `stack_bytes`.
+    #[must_use]
+    pub fn start(roots: Roots, options: SamplerOptions, stack_bytes: usize) -> Self {
+        let lanes = roster::lanes(&roots, stack_bytes);
+        Self::new(roots, options, lanes)
+    }
+
     /// A sampler over `lanes`: the first one's answer is in the [`Context`] of those that ask for it.
     #[must_use]
     pub fn new(roots: Roots, options: SamplerOptions, lanes: Vec<Box<dyn Lane>>) -> Self {

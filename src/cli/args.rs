@@ -1,0 +1,201 @@
+//! The command line: a public contract.
+
+use super::duration;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  whytop                              the live screens; ? shows the keys
+  whytop why                          look for 5 s, then say what is wrong, worst first
+  whytop why --json --exit-code       the same for a script: 0 calm, 1 warning, 2 critical
+  whytop show tcp --filter java       one pane as a table, once
+  whytop log /var/log/messages        what a dead host's kernel log says
+  whytop doctor                       what can't be seen here, and what would fix it";
+
+/// Says why a Linux host is dying: which process, container, limit or buffer is at fault, with the evidence.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "whytop", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(long_about = "Says why a Linux host is dying: which process, container, limit or buffer is at fault, with \
+the evidence under it and what to do next.\n\nWithout a command it shows the live screens. Without a terminal it looks \
+for 5 s and prints what is wrong.")]
+pub struct Cli {
+    /// What to do; without one, the live screens.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Time from one sample to the next, for example 500ms or 2s [default: 1s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration::interval)]
+    pub interval: Option<Duration>,
+    /// Configuration file [default: $XDG_CONFIG_HOME/whytop/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Colours of the live screens
+    #[arg(long, global = true, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Promise to change nothing on this host
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// The /proc to read, for example a host's, mounted in a debug pod
+    #[arg(long, global = true, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath)]
+    pub proc: PathBuf,
+    /// The /sys to read
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys", value_hint = ValueHint::DirPath)]
+    pub sys: PathBuf,
+    /// Most CPU that whytop itself may use, percent of one core; 100 = no cap [default: 10]
+    #[arg(long, global = true, value_name = "PERCENT", value_parser = percent)]
+    pub max_cpu: Option<f64>,
+    /// Draw with ASCII characters only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Look for a while, then say what is wrong, worst first
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(WhyArgs),
+    /// Print one pane once, as a table or as JSON
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Take one raw sample of the kernel's counters
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(JsonArg),
+    /// Read a kernel log as events: OOM kills, hung tasks, SYN floods, disk errors
+    #[command(after_help = LOG_EXAMPLES)]
+    Log(LogArgs),
+    /// Try every interface here and say what can't be seen and what would fix it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(JsonArg),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  whytop man | man -l -")]
+    Man,
+}
+
+const WHY_EXAMPLES: &str = "\
+Every source that a rule needs is read up to 4 times a second, at most one core is used.
+
+Exit status with --exit-code: 0 calm, 1 warning, 2 critical, 3 the host could not be looked at.
+
+Examples:
+  whytop why                          look for 5 s
+  whytop why --for 1m                 slow leaks need a longer look
+  whytop why --json | jq .stories     for a script
+  whytop why --exit-code >/dev/null || page-someone";
+
+/// `why`.
+#[derive(Args, Clone, Debug)]
+pub struct WhyArgs {
+    /// How long to look
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = duration::window)]
+    pub window: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 0 when calm, 1 on a warning, 2 on a critical finding, 3 when the host could not be looked at
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Two samples are taken, one interval apart, so that rates are known.
+
+Examples:
+  whytop show tcp                     sockets by state for every process
+  whytop show tasks --filter state=D  what hangs, and where
+  whytop show cgroups --sort usage --top 10
+  whytop show memory --json | jq '.rows[0]'";
+
+/// `show`.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The pane
+    #[arg(value_name = "PANE")]
+    pub pane: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Sort by this column
+    #[arg(long, value_name = "COL")]
+    pub sort: Option<String>,
+    /// Only rows that match: text, or column=value, column>number
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Only the first N rows
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+}
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Counters are the kernel's own, nothing is derived. Without --json a summary of the sections is printed.
+
+Examples:
+  whytop snapshot                     which sections could be read, and what each cost
+  whytop snapshot --json > before.json";
+
+const LOG_EXAMPLES: &str = "\
+Understands dmesg, dmesg -T and -x, syslog, journalctl -k and raw /dev/kmsg, of kernels from 2.6 on.
+
+Examples:
+  whytop log                          this kernel's log
+  whytop log /var/log/messages        what is left of a dead host
+  journalctl -k -b -1 | whytop log -  the boot before
+  whytop log --json dmesg.txt | jq '.events[] | select(.kind == \"oom_kill\")'";
+
+/// `log`.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Files to read, - for standard input; without one, this kernel's log
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Nothing is guessed from the user id: each interface is tried.
+
+Examples:
+  whytop doctor
+  whytop doctor --json | jq '.checks[] | select(.state != \"ok\")'";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  whytop completions bash > /etc/bash_completion.d/whytop
+  whytop completions zsh > \"${fpath[1]}/_whytop\"
+  whytop completions fish > ~/.config/fish/completions/whytop.fish";
+
+/// A command whose only option is `--json`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct JsonArg {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').parse::<f64>();
+    match number {
+        Ok(n) if n > 0.0 && n <= 100.0 => Ok(n),
+        Ok(_) => Err("must be above 0 and at most 100 (100 = no cap)".into()),
+        Err(_) => Err("must be a number of percent, for example 5".into()),
+    }
+}
