@@ -129,9 +129,6 @@ mod tests {
             Governor::new(100.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads),
             [Duration::from_secs(1)]
         );
-        assert_eq!(
-            Governor::new(0.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads),
-            [Duration::from_mins(1)]
-        );
+        assert_eq!(Governor::new(0.0, Duration::from_mins(1)).periods(Moment(0), 0, &loads), [Duration::from_mins(1)]);
     }
 }
