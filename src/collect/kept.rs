@@ -1,5 +1,6 @@
 //! A kernel file that is read in every pass: its descriptor stays open, so that a full descriptor table cannot blind us.
 
+use crate::snapshot::Section;
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -32,6 +33,16 @@ impl Kept {
         read_from_start(&fd, buf)?;
         self.fd = Some(fd);
         Ok(())
+    }
+}
+
+/// The section of a file that could not be read: denied where `need` would help, else absent.
+#[must_use]
+pub fn unread<T>(what: &str, need: &str, error: Errno) -> Section<T> {
+    match error {
+        Errno::ACCESS | Errno::PERM => Section::denied(what, need),
+        Errno::NOENT => Section::absent(format!("no {what}")),
+        other => Section::absent(format!("{what} cannot be read: {other}")),
     }
 }
 

@@ -11,10 +11,12 @@ pub struct Host {
     pub name: Text,
     /// Kernel release (`uname -r`).
     pub kernel: Text,
-    /// Distribution, from `os-release` `PRETTY_NAME`; empty when unknown.
+    /// Distribution and its version, from `os-release`; empty when unknown.
     pub os: Text,
     /// `/proc/sys/kernel/random/boot_id`: tells one boot from the next.
     pub boot_id: Text,
+    /// `/proc/cmdline`: what the kernel was booted with (`psi=1`, `cgroup.memory=nokmem`, …).
+    pub boot_cmdline: Text,
     /// CPUs online.
     pub cpus: u32,
     /// Bytes a page.

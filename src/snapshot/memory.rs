@@ -79,6 +79,8 @@ pub struct Slab {
     pub bytes: u64,
     /// Whether the kernel counts it as reclaimable (`SLAB_RECLAIM_ACCOUNT`); `None` when unknown.
     pub reclaimable: Option<bool>,
+    /// Copies of it for single memory cgroups (`name(ID:cgroup)`, 3.8 to 5.8) that are counted in this row.
+    pub per_cgroup: u32,
 }
 
 /// All object caches.

@@ -1,1 +1,0 @@
-//! Kernel object caches, merged names resolved.
