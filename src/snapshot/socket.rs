@@ -145,8 +145,11 @@ pub struct SockGroup {
 /// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
-    /// Namespace, address, port.
+    /// Namespace, address, port. Several sockets may share it (`SO_REUSEPORT`); each is a row.
     pub key: ListenerKey,
+    /// `idiag_cookie`, or the inode where only `/proc/net` could be read: tells the rows of one key apart.
+    #[serde(default)]
+    pub cookie: u64,
     /// The process that holds it; the oldest of several that share it.
     pub owner: Option<TaskKey>,
     /// How many processes share it.

@@ -1,1 +1,0 @@
-//! TCP and UDP of every network namespace by `sock_diag`, folded while reading, with owners.
