@@ -210,7 +210,8 @@ impl Task {
 pub struct Tasks {
     /// The processes, by pid.
     pub rows: Vec<Task>,
-    /// Threads in D by wait channel over all processes (not bounded by [`Task::AWAKE_MAX`]), most first.
+    /// Threads in D by wait channel over all processes (not bounded by [`Task::AWAKE_MAX`]), most first. An empty name
+    /// stands for those whose wait channel the kernel does not tell (`0`).
     pub blocked_by_wchan: Vec<(Text, u32)>,
     /// What could not be seen (for example other users' processes under `hidepid`).
     pub gaps: Vec<Gap>,

@@ -1,1 +1,0 @@
-//! Every process and its threads, from `/proc/PID/stat` and what hangs below it.
