@@ -101,7 +101,7 @@ impl Refresh {
     /// all pids are spread evenly, so each pass reads about as many as the one before.
     fn is_due(&self, pid: u32, period: u64) -> bool {
         let period = period / self.haste.max(1);
-        let phase = u64::from(pid.wrapping_mul(0x9E37_79B1)) % period;
+        let phase = u64::from(pid).wrapping_mul(0x9E37_79B9_7F4A_7C15) % period;
         let turn = |at: Moment| (at.0 + phase) / period;
         turn(self.last) != turn(self.now)
     }

@@ -86,8 +86,8 @@ fn another_tree_is_read_and_a_torn_process_loses_nothing_else() {
     assert!(task.is_container_init());
     assert_eq!(task.cgroup.as_deref(), Some("/docker/ab"));
     assert_eq!(task.cmdline, None, "never of a process with a thread in D");
-    let thread = &task.awake[0];
-    assert_eq!((thread.tid, thread.sigkill_pending, thread.switches), (701, Some(true), Some(5)));
+    let thread = task.awake.iter().find(|t| t.tid == 701).unwrap();
+    assert_eq!((thread.sigkill_pending, thread.switches), (Some(true), Some(5)));
     assert_eq!(thread.stack.iter().map(|f| &**f).collect::<Vec<_>>(), ["percpu_rwsem_wait"]);
     let known: Vec<(&str, u32)> = tasks.blocked_by_wchan.iter().map(|(w, n)| (&**w, *n)).collect();
     assert_eq!(known, [("", 1), ("percpu_rwsem_wait", 1)]);
