@@ -30,6 +30,12 @@ impl Roots {
         self.sys.join(path)
     }
 
+    /// The root directory of the host that these trees show: `/`, or that of a foreign `/proc`'s first process.
+    #[must_use]
+    pub fn host_root(&self) -> PathBuf {
+        if self.is_live() { PathBuf::from("/") } else { self.proc("1/root") }
+    }
+
     /// Whether these are the running system's own trees: only then may netlink, `/dev/kmsg` and signals be used.
     #[must_use]
     pub fn is_live(&self) -> bool {

@@ -42,6 +42,9 @@ pub struct MemUse {
     pub swap_bytes: Option<u64>,
     /// Swap limit (v2 `memory.swap.max`); v1: the `memsw` limit, which is memory + swap.
     pub swap_limit_bytes: Option<u64>,
+    /// Times the swap limit was hit: v1 `memory.memsw.failcnt`, v2 `memory.swap.events` `max`. On v1 a limit on memory +
+    /// swap that equals the memory limit is tried first, and then its hits are here and `limit_hits` stays.
+    pub swap_limit_hits: Option<u64>,
     /// Kernel memory: v1 `memory.kmem.usage_in_bytes`, v2 `memory.stat` `kernel` (or slab + kernel_stack + …).
     pub kmem_bytes: Option<u64>,
     /// Kernel memory limit (v1), `None` = none.
@@ -106,7 +109,8 @@ pub struct CpuUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, …
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, …; `kubernetes` or empty where only the path is known and it
+    /// does not tell.
     pub runtime: Text,
     /// Full id as in the path (64 hex digits, or an LXC name).
     pub id: Text,
@@ -142,7 +146,7 @@ impl Container {
 pub struct Cgroup {
     /// Path and inode.
     pub key: CgroupKey,
-    /// The container, when the path is one's (a pod's or a slice's is not).
+    /// The innermost container that the path is, or lies inside (a pod's or a slice's is in none).
     pub container: Option<Container>,
     /// systemd unit (`nginx.service`), when the path ends in one.
     pub unit: Option<Text>,
