@@ -173,7 +173,7 @@ impl CgroupsCollector {
             gap(format!("what is in {} cgroup directories", found.unlisted), "root, or CAP_DAC_READ_SEARCH");
         }
         if found.too_deep {
-            gap("cgroups nested more than 100 deep".into(), "nothing: they are left out");
+            gap("cgroups nested more than 48 deep".into(), "nothing: they are left out");
         }
         if !self.mounts.whole {
             gap(

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use std::ffi::{CStr, CString};
 
 /// Cgroups nested deeper than this are left out, and said to be.
-const DEPTH_MAX: usize = 100;
+const DEPTH_MAX: usize = 48;
 
 /// One path.
 #[derive(Debug)]
@@ -209,5 +209,75 @@ fn list(dir: BorrowedFd<'_>, pass: &mut Pass<'_>, mut give: impl FnMut(CString, 
         {
             give(name.to_owned(), dir_of(&stat));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::collect::cgroups::CgroupsCollector;
+    use crate::collect::{Collector, Context, Roots};
+    use crate::snapshot::Cgroups;
+    use std::path::Path;
+
+    const MOUNTINFO: &str = "30 1 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+
+    fn tree() -> (tempfile::TempDir, CgroupsCollector) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |p: &str| dir.path().join(p);
+        std::fs::create_dir_all(path("proc/self")).unwrap();
+        std::fs::write(path("proc/self/mountinfo"), MOUNTINFO).unwrap();
+        std::fs::create_dir_all(path("sys/fs/cgroup/memory")).unwrap();
+        let collector = CgroupsCollector::new(&Roots { proc: path("proc"), sys: path("sys") });
+        (dir, collector)
+    }
+
+    fn group(dir: &Path, name: &str, usage: u64) {
+        let path = dir.join("sys/fs/cgroup/memory").join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("memory.usage_in_bytes"), format!("{usage}\n")).unwrap();
+    }
+
+    fn usages(cgroups: &Cgroups) -> Vec<(&str, Option<u64>)> {
+        cgroups.rows.iter().map(|r| (&*r.key.path, r.memory.as_ref().and_then(|m| m.usage_bytes))).collect()
+    }
+
+    #[test]
+    fn comings_and_goings_are_seen_though_the_number_stays() {
+        let (dir, mut collector) = tree();
+        let dir = dir.path();
+        group(dir, "a", 1);
+        group(dir, "b", 2);
+        let first = collector.collect(&Context::default());
+        let first = first.data().unwrap();
+        assert_eq!(usages(first), [("/", None), ("/a", Some(1)), ("/b", Some(2))]);
+        std::fs::remove_dir_all(dir.join("sys/fs/cgroup/memory/a")).unwrap();
+        group(dir, "c", 3);
+        let second = collector.collect(&Context::default());
+        assert_eq!(usages(second.data().unwrap()), [("/", None), ("/b", Some(2)), ("/c", Some(3))]);
+    }
+
+    #[test]
+    fn a_name_made_again_is_another_cgroup() {
+        let (dir, mut collector) = tree();
+        let dir = dir.path();
+        group(dir, "a", 1);
+        let of = |s: &crate::snapshot::Section<Cgroups>| s.data().unwrap().rows[1].clone();
+        let before = of(&collector.collect(&Context::default()));
+        std::fs::rename(dir.join("sys/fs/cgroup/memory/a"), dir.join("old")).unwrap();
+        group(dir, "a", 5);
+        let after = of(&collector.collect(&Context::default()));
+        assert_ne!(before.key.inode, after.key.inode);
+        assert_eq!(after.memory.and_then(|m| m.usage_bytes), Some(5));
+    }
+
+    #[test]
+    fn the_deepest_nest_fits_a_lane_s_stack_and_is_told() {
+        let (dir, mut collector) = tree();
+        group(dir.path(), &"d/".repeat(super::DEPTH_MAX + 5), 1);
+        let run = move || collector.collect(&Context::default());
+        let section = std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+        let data = section.data().unwrap();
+        assert_eq!(data.rows.len(), super::DEPTH_MAX + 1);
+        assert!(data.gaps.iter().any(|g| g.what.contains("nested")), "{:?}", data.gaps);
     }
 }
