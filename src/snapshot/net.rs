@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Iface {
     /// Name.
     pub name: Text,
-    /// Whether the kernel says it is up (`IFF_UP`).
+    /// Whether the kernel says it is up (`IFF_UP`); true where only `/proc/net/dev` was read, which does not say.
     pub up: bool,
     /// Bytes received.
     pub rx_bytes: u64,
@@ -31,7 +31,8 @@ pub struct Iface {
     pub tx_errors: u64,
     /// Packets dropped on send.
     pub tx_dropped: u64,
-    /// Link speed, Mbit/s (`/sys/class/net/X/speed`); `None` when the driver does not know.
+    /// Link speed, Mbit/s (`/sys/class/net/X/speed`, the reader's own namespace only); `None` when the driver does not
+    /// know or, as `veth`, makes it up.
     pub speed_mbit: Option<u64>,
 }
 
@@ -61,6 +62,9 @@ pub struct Qdisc {
     pub backlog_bytes: u64,
     /// Packets waiting.
     pub queue_packets: u64,
+    /// Rate to which it shapes all its traffic, bytes a second (`tbf`, `netem`, `cake`); `None` when it does not. Rates
+    /// of `htb` and `hfsc` belong to their classes and are not here.
+    pub rate_bytes_per_sec: Option<u64>,
 }
 
 /// One CPU's row of `/proc/net/softnet_stat`; of the whole host, not of a namespace.
@@ -99,7 +103,9 @@ pub struct NetnsCounters {
     /// `TCPalloc`, `TCPmem` and `UDPmem` are of the whole host.
     pub sockstat: Counters,
     /// Numeric sysctls that limit it, by their dotted name: `net.ipv4.tcp_max_tw_buckets`. Those with several numbers
-    /// have one entry each: `net.ipv4.tcp_mem.2`, `net.ipv4.ip_local_port_range.0`.
+    /// have one entry each: `net.ipv4.tcp_mem.2`, `net.ipv4.ip_local_port_range.0`. Of the list
+    /// `net.ipv4.ip_local_reserved_ports` the value is how many ports of `ip_local_port_range` it takes away.
+    /// Limits of the whole host (`tcp_mem`, `gc_thresh3`, `netdev_max_backlog`) are in the initial namespace only.
     pub sysctls: Counters,
     /// Interfaces.
     pub ifaces: Vec<Iface>,

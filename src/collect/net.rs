@@ -1,1 +1,0 @@
-//! Counters, interfaces, queueing disciplines and limits of every network namespace.
