@@ -1,1 +1,128 @@
-//! The order of the first milliseconds: helpers, memory lock, priority.
+//! What must be done before anything else, so that whytop keeps working when the host does not.
+//!
+//! ```text
+//! readers forked ─▶ oom_score_adj −1000 ─▶ descriptors raised ─▶ priority raised ─▶ memory locked ─▶ threads, TUI
+//! (no thread yet)   (not inherited by the readers: they stay ordinary)              (all of it, small stacks)
+//! ```
+//!
+//! Nothing here fails: each step says what it got, or what would give it.
+
+use crate::collect::Roots;
+use crate::collect::readers::Readers;
+use crate::snapshot::Gap;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mm::MlockAllFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+/// Stack of a lane's thread, bytes. `MCL_FUTURE` makes all of it resident, so it is small; the deepest lane needs far
+/// less.
+pub const LANE_STACK_BYTES: usize = 256 * 1024;
+/// Nice value while sampling: ahead of what makes the host busy, behind what keeps it alive.
+const NICE: i32 = -10;
+
+/// One step of the start and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What was tried, for example `memory locked`.
+    pub what: &'static str,
+    /// What was obtained, in words; or what is missing and what would give it.
+    pub got: Result<String, Gap>,
+}
+
+/// What the start obtained. Keep it for as long as whytop runs.
+#[derive(Debug)]
+pub struct Startup {
+    /// For the tasks collector; `None` when no process could be forked.
+    pub readers: Option<Readers>,
+    /// A descriptor in reserve (`/dev/null`): dropping it frees one for what must be opened at the limit.
+    pub spare: Option<OwnedFd>,
+    /// Every step, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Startup {
+    /// What could not be obtained.
+    pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.steps.iter().filter_map(|step| step.got.as_ref().err())
+    }
+}
+
+/// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
+#[must_use]
+pub fn prepare(roots: &Roots) -> Startup {
+    let readers = Readers::start(&roots.proc);
+    let forked = match &readers {
+        Ok(readers) => Ok(format!("{} processes", readers.alive())),
+        Err(error) => Err(gap("helper processes for reads that can hang", *error, "room for 3 processes")),
+    };
+    let steps = vec![
+        Step { what: "readers", got: forked },
+        Step { what: "spared by the OOM killer", got: spare_from_oom() },
+        Step { what: "descriptors", got: raise_descriptors() },
+        Step { what: "priority", got: raise_priority() },
+        Step { what: "memory locked", got: lock_memory() },
+    ];
+    let spare = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+    Startup { readers: readers.ok(), spare, steps }
+}
+
+fn gap(what: &str, error: Errno, fix: &str) -> Gap {
+    Gap { what: format!("{what}: {error}").into(), fix: fix.into() }
+}
+
+/// `oom_score_adj` −1000: the OOM killer never takes us. Readers were forked before and keep what they had.
+fn spare_from_oom() -> Result<String, Gap> {
+    let write = || {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+        rustix::io::write(&file, b"-1000")
+    };
+    match write() {
+        Ok(_) => Ok("oom_score_adj -1000".into()),
+        Err(error) => Err(gap("immunity from the OOM killer", error, "root with CAP_SYS_RESOURCE")),
+    }
+}
+
+/// The soft limit of descriptors becomes the hard one.
+fn raise_descriptors() -> Result<String, Gap> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let word = |limit: Option<u64>| limit.map_or_else(|| "unlimited".into(), |n| n.to_string());
+    if current == maximum {
+        return Ok(word(current));
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => Ok(format!("{}, raised from {}", word(maximum), word(current))),
+        Err(error) => Err(gap("more descriptors", error, "ulimit -n")),
+    }
+}
+
+/// Threads inherit the value, so it is raised before the first one starts.
+fn raise_priority() -> Result<String, Gap> {
+    if rustix::process::getpriority_process(None).is_ok_and(|nice| nice <= NICE) {
+        return Ok("already raised".into());
+    }
+    match rustix::process::setpriority_process(None, NICE) {
+        Ok(()) => Ok(format!("nice {NICE}")),
+        Err(error) => Err(gap("raised priority", error, "root or CAP_SYS_NICE")),
+    }
+}
+
+/// Locks all memory, now and later: own pages are then never read again from a sick disk.
+///
+/// Only where the lock has no limit. Under a finite `RLIMIT_MEMLOCK`, `MCL_FUTURE` would turn the limit into one on the
+/// whole address space, and the first allocation above it would end whytop in the middle of the outage.
+fn lock_memory() -> Result<String, Gap> {
+    let fix = "root with CAP_IPC_LOCK, or ulimit -l unlimited";
+    let may_lock = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    if !may_lock && getrlimit(Resource::Memlock).current.is_some() {
+        return Err(gap("locked memory", Errno::PERM, fix));
+    }
+    // Without MCL_ONFAULT: faulting in later would need memory just when there is none. Stacks are small instead.
+    match rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
+        Ok(()) => Ok("mlockall".into()),
+        Err(error) => Err(gap("locked memory", error, fix)),
+    }
+}

@@ -38,6 +38,8 @@ pub(super) struct Facts {
     pub netns: Option<NetnsId>,
     pub fds: Option<u64>,
     pub fd_limit: Option<u64>,
+    pub netns_denied: bool,
+    pub fds_denied: bool,
     fd_slots: u64,
 }
 
@@ -80,8 +82,6 @@ pub(super) struct Refresh {
     counted_left: u64,
     /// `st_size` of `/proc/PID/fd` is the count (6.2 and later).
     fd_size_counts: bool,
-    pub netns_denied: bool,
-    pub fds_denied: bool,
     text: Vec<u8>,
     names: Vec<u8>,
 }
@@ -93,8 +93,6 @@ impl Refresh {
         self.haste = if eager { 10 } else { 1 };
         self.suspects_left = SUSPECTS_MAX;
         self.counted_left = COUNTED_MAX;
-        self.netns_denied = false;
-        self.fds_denied = false;
     }
 
     /// Whether the moment of `pid` in a rota of `period` lies between the pass before and this one. The moments of
@@ -134,9 +132,8 @@ impl Refresh {
             return;
         }
         match self.descriptors(facts, who, files) {
-            Ok(count) => facts.fds = count,
-            Err(Errno::ACCESS | Errno::PERM) => self.fds_denied = true,
-            Err(_) => {}
+            Ok(count) => (facts.fds, facts.fds_denied) = (count, false),
+            Err(error) => facts.fds_denied = matches!(error, Errno::ACCESS | Errno::PERM),
         }
     }
 
@@ -168,10 +165,9 @@ impl Refresh {
             return;
         }
         match reads.files.link(&[who.base, b"/ns/net"], &mut self.text) {
-            Ok(link) => facts.netns = status::netns(link).or(facts.netns),
-            Err(Errno::ACCESS | Errno::PERM) => self.netns_denied = true,
-            // A zombie has left its namespace; the one it lived in stays known.
-            Err(_) => {}
+            Ok(link) => (facts.netns, facts.netns_denied) = (status::netns(link).or(facts.netns), false),
+            // A zombie has left its namespace (ENOENT); the one it lived in stays known.
+            Err(error) => facts.netns_denied = matches!(error, Errno::ACCESS | Errno::PERM),
         }
         if let Ok(text) = reads.files.read(&[who.base, b"/limits"], &mut self.text) {
             facts.fd_limit = status::open_files_limit(text).or(facts.fd_limit);

@@ -6,13 +6,14 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 
 /// What the kernel refused in one pass.
-#[expect(clippy::struct_excessive_bools, reason = "each is one refusal, independent of the others")]
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     processes: u32,
     first: Option<Errno>,
-    pub netns: bool,
-    pub fds: bool,
+    /// Processes whose namespace is refused.
+    pub netns: u32,
+    /// Processes whose descriptors are refused.
+    pub fds: u32,
     pub stacks: bool,
     pub wchan: bool,
     pub no_reader: bool,
@@ -33,7 +34,7 @@ impl Refused {
                 gaps.push(Gap { what: what.into(), fix: fix.into() });
             }
         };
-        let ptrace = "root or CAP_SYS_PTRACE";
+        let ptrace = "CAP_SYS_PTRACE (root has it, some container roots have not)";
         let hidden = first.is_none_or(|task| task.key.pid != 1) && mount_hides_pids(roots);
         gap(
             hidden,
@@ -42,8 +43,8 @@ impl Refused {
         );
         let why = self.first.map(|e| e.to_string()).unwrap_or_default();
         gap(self.processes > 0, format!("{} processes: {why}", self.processes), ptrace);
-        gap(self.netns, "network namespaces of other users' processes".into(), ptrace);
-        gap(self.fds, "descriptor counts of other users' processes".into(), ptrace);
+        gap(self.netns > 0, format!("network namespaces of {} processes", self.netns), ptrace);
+        gap(self.fds > 0, format!("descriptor counts of {} processes", self.fds), ptrace);
         let wchan = self.wchan && !may_trace();
         gap(wchan, "wait channels of other users' threads in D".into(), ptrace);
         gap(self.stacks, "kernel stacks of threads in D".into(), "root (CAP_SYS_ADMIN)");
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn one_gap_for_each_refusal() {
-        let mut refused = Refused { netns: true, ..Refused::default() };
+        let mut refused = Refused { netns: 3, ..Refused::default() };
         refused.process(Errno::PERM);
         refused.process(Errno::NFILE);
         let gaps = refused.gaps(

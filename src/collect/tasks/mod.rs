@@ -129,8 +129,8 @@ impl TasksCollector {
         if self.pass.is_multiple_of(SWEEP_EVERY) {
             reads.interned.sweep();
         }
-        refused.netns = self.refresh.netns_denied;
-        refused.fds = self.refresh.fds_denied;
+        refused.netns = count(&self.known, |facts| facts.netns_denied);
+        refused.fds = count(&self.known, |facts| facts.fds_denied);
         refused.stacks = self.threads.sleepers.stacks_denied;
         refused.wchan = self.threads.sleepers.wchan_unknown;
         refused.no_reader = self.readers.as_ref().is_some_and(|r| r.alive() == 0);
@@ -229,6 +229,10 @@ impl TasksCollector {
             }
         }
     }
+}
+
+fn count(known: &FxHashMap<u32, Facts>, which: impl Fn(&Facts) -> bool) -> u32 {
+    u32::try_from(known.values().filter(|facts| which(facts)).count()).unwrap_or(u32::MAX)
 }
 
 /// The row of one process as far as `stat` knows it.
