@@ -1,1 +1,105 @@
-//! Where frames come from: the live host, or a script of snapshots.
+//! Where snapshots come from: the running host, or a script of a test.
+
+use crate::collect::now;
+use crate::collect::sampler::Sampler;
+use crate::snapshot::{Moment, Snapshot, TaskKey};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Gives one snapshot after another.
+pub trait Source: Send {
+    /// How long until the next snapshot is due.
+    fn due_in(&self) -> Duration;
+    /// Takes the next snapshot, whether it is due or not; `None` at the end.
+    fn look(&mut self) -> Option<Snapshot>;
+    /// The task that a drill-down shows, from the next snapshot on.
+    fn set_focus(&mut self, focus: Option<TaskKey>);
+}
+
+/// The running host, at a steady interval.
+pub struct Live {
+    sampler: Sampler,
+    interval: Duration,
+    due: Moment,
+}
+
+impl Live {
+    /// A sampler's snapshots, one an `interval`; the first is due now.
+    #[must_use]
+    pub fn new(sampler: Sampler, interval: Duration) -> Self {
+        Self { sampler, interval, due: now() }
+    }
+}
+
+impl Source for Live {
+    fn due_in(&self) -> Duration {
+        Duration::from_nanos(self.due.0.saturating_sub(now().0))
+    }
+
+    fn look(&mut self) -> Option<Snapshot> {
+        let started = now();
+        let snap = self.sampler.sample();
+        if started >= self.due {
+            // The beat is kept; beats that a slow sample missed are left out.
+            let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+            self.due = Moment(self.due.0.saturating_add(interval).max(now().0));
+        }
+        Some(snap)
+    }
+
+    fn set_focus(&mut self, focus: Option<TaskKey>) {
+        self.sampler.set_focus(focus);
+    }
+}
+
+/// Snapshots made beforehand, without waiting between them.
+#[derive(Debug, Default)]
+pub struct Script {
+    snapshots: VecDeque<Snapshot>,
+}
+
+impl Script {
+    /// A source of these snapshots, in their order.
+    pub fn new(snapshots: impl IntoIterator<Item = Snapshot>) -> Self {
+        Self { snapshots: snapshots.into_iter().collect() }
+    }
+}
+
+impl Source for Script {
+    fn due_in(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn look(&mut self) -> Option<Snapshot> {
+        self.snapshots.pop_front()
+    }
+
+    fn set_focus(&mut self, _focus: Option<TaskKey>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::Roots;
+    use crate::collect::sampler::SamplerOptions;
+
+    #[test]
+    fn live_keeps_its_beat_and_an_extra_look_does_not_move_it() {
+        let interval = Duration::from_hours(1);
+        let options = SamplerOptions { interval, max_cpu_pct: 100.0, eager: false };
+        let mut live = Live::new(Sampler::new(Roots::default(), options, Vec::new()), interval);
+        assert_eq!(live.due_in(), Duration::ZERO);
+        live.look();
+        let left = live.due_in();
+        assert!(left > interval / 2, "{left:?}");
+        live.look();
+        assert!(live.due_in() <= left);
+    }
+
+    #[test]
+    fn a_script_ends() {
+        let mut script = Script::new([Snapshot { at: Moment(7), ..Snapshot::default() }]);
+        assert_eq!(script.look().map(|s| s.at), Some(Moment(7)));
+        assert_eq!(script.look(), None);
+    }
+}

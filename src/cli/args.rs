@@ -1,6 +1,6 @@
 //! The command line: a public contract.
 
-use super::duration;
+use crate::config::duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use std::path::PathBuf;

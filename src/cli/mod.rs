@@ -1,13 +1,15 @@
 //! The command line: parse, wire, exit code.
 
 mod args;
-mod duration;
+mod json;
 mod out;
 mod snapshot;
+mod text;
 
 pub use args::Cli;
 
 use crate::collect::Roots;
+use crate::collect::readers::Readers;
 use crate::collect::sampler::{Sampler, SamplerOptions};
 use anyhow::Context as _;
 use args::{Command, Global};
@@ -57,7 +59,9 @@ fn roots(global: &Global) -> anyhow::Result<Roots> {
 /// A sampler that is not capped, for commands that look once or for a while.
 fn eager_sampler(global: &Global) -> anyhow::Result<Sampler> {
     let options = SamplerOptions { interval: Duration::from_millis(250), max_cpu_pct: 95.0, eager: true };
-    Ok(Sampler::start(roots(global)?, options, LANE_STACK_BYTES))
+    let roots = roots(global)?;
+    let readers = Readers::start(&roots.proc).ok();
+    Ok(Sampler::start(roots, options, LANE_STACK_BYTES, readers))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

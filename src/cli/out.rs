@@ -19,5 +19,35 @@ pub fn print(text: &str) -> io::Result<()> {
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let text =
         if io::stdout().is_terminal() { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-    Ok(print(&(text? + "\n"))?)
+    Ok(print(&(escaped(&text?) + "\n"))?)
+}
+
+/// JSON text in ASCII: kernel text may hold C1 controls and direction marks, which JSON allows and terminals obey.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 1);
+    for ch in json.chars() {
+        if ch.is_ascii() && ch != '\x7f' {
+            out.push(ch);
+        } else {
+            let mut units = [0; 2];
+            for unit in ch.encode_utf16(&mut units) {
+                // Outside of strings JSON is ASCII, so this is always inside one.
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_ascii_and_means_the_same() {
+        let text = "é\u{9b}31m\u{202e}\u{7f}😀\n";
+        let json = escaped(&serde_json::to_string(text).unwrap());
+        assert!(json.is_ascii() && !json.contains('\x7f'), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
 }

@@ -57,3 +57,10 @@ pub fn now() -> Moment {
     let nanos = u64::try_from(t.tv_nsec).unwrap_or(0);
     Moment(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
+
+/// The wall clock, nanoseconds since 1970-01-01 UTC.
+#[must_use]
+pub fn wall_unix_ns() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    t.tv_sec.saturating_mul(1_000_000_000).saturating_add(t.tv_nsec)
+}

@@ -12,7 +12,8 @@ mod roster;
 pub use governor::Load;
 pub use lane::{Lane, Rhythm};
 
-use super::{Context, Roots, now};
+use super::readers::Readers;
+use super::{Context, Roots, now, wall_unix_ns};
 use crate::snapshot::{KernelLog, LaneCost, Moment, Own, Section, Snapshot, TaskKey};
 use governor::Governor;
 use std::sync::Arc;
@@ -49,10 +50,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts the lanes over the trees of `roots`, each on a thread with a stack of `stack_bytes`.
+    /// Starts the lanes over the trees of `roots`, each on a thread with a stack of `stack_bytes`. `readers` were forked
+    /// before; without them reads that can hang are done on the lane itself.
     #[must_use]
-    pub fn start(roots: Roots, options: SamplerOptions, stack_bytes: usize) -> Self {
-        let lanes = roster::lanes(&roots, stack_bytes);
+    pub fn start(roots: Roots, options: SamplerOptions, stack_bytes: usize, readers: Option<Readers>) -> Self {
+        let lanes = roster::lanes(&roots, stack_bytes, readers);
         Self::new(roots, options, lanes)
     }
 
@@ -162,11 +164,6 @@ fn nanos(span: Duration) -> u64 {
 /// What is left from now until `deadline`.
 fn left(deadline: Moment) -> Duration {
     Duration::from_nanos(deadline.0.saturating_sub(now().0))
-}
-
-fn wall_unix_ns() -> i64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    t.tv_sec.saturating_mul(1_000_000_000).saturating_add(t.tv_nsec)
 }
 
 fn process_cpu_ns() -> u64 {

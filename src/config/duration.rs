@@ -16,7 +16,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         Some("h") => 3600e3,
         _ => return Err("needs a unit of ms, s, m or h, for example 500ms or 2m".into()),
     };
-    let number: f64 = digits.parse().map_err(|_| "needs a number with ms, s, m or h, for example 500ms or 2m")?;
+    let number: f64 =
+        digits.trim_end().parse().map_err(|_| "needs a number with ms, s, m or h, for example 500ms or 2m")?;
     Duration::try_from_secs_f64(number * unit_ms / 1e3).map_err(|_| "is out of range".into())
 }
 

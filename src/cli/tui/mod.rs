@@ -1,0 +1,127 @@
+//! The live screens: keys, frames, signals and the clock in; the terminal out.
+
+mod feed;
+mod signals;
+mod terminal;
+
+pub use feed::Feed;
+
+use crate::app::{App, AppOptions, Effect, Event};
+use crate::collect::{now, wall_unix_ns};
+use anyhow::Context as _;
+use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
+use futures_util::{FutureExt, StreamExt};
+use jiff::tz::TimeZone;
+use std::time::Duration;
+use terminal::Screen;
+
+/// How the screens ended.
+enum End {
+    Quit,
+    Signal(i32),
+    Error(anyhow::Error),
+}
+
+/// Shows the live screens until the user leaves or a signal comes; the exit status comes back.
+///
+/// # Errors
+/// When the terminal can't be taken, or is lost.
+pub fn run(options: AppOptions, feed: Feed) -> anyhow::Result<u8> {
+    terminal::install_panic_hook();
+    let signals = signals::watch().context("signals can't be waited for")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let screen = terminal::enter().context("the terminal can't be taken")?;
+    let end = runtime.block_on(Loop { app: App::new(options), screen, feed, zone: TimeZone::system() }.run(signals));
+    terminal::leave();
+    match end {
+        End::Quit => Ok(0),
+        End::Signal(number) => Ok(u8::try_from(status_of(number)).unwrap_or(u8::MAX)),
+        End::Error(e) => Err(e),
+    }
+}
+
+/// The exit status after a signal, as shells count.
+fn status_of(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// Offset of the local time zone now, seconds east of UTC; 0 when there is none.
+pub fn utc_offset_secs(zone: &TimeZone) -> i32 {
+    let now = jiff::Timestamp::from_nanosecond(i128::from(wall_unix_ns()));
+    now.map_or(0, |at| zone.to_offset(at).seconds())
+}
+
+struct Loop {
+    app: App,
+    screen: Screen,
+    feed: Feed,
+    /// Read once: looking it up later could wait for a sick disk.
+    zone: TimeZone,
+}
+
+impl Loop {
+    async fn run(mut self, mut signals: tokio::sync::watch::Receiver<i32>) -> End {
+        let mut keys = EventStream::new();
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let done = tokio::select! {
+                biased;
+                _ = signals.changed() => Some(End::Signal(*signals.borrow())),
+                key = keys.next() => self.typed(key, &mut keys),
+                frame = self.feed.next() => match frame {
+                    Some(frame) => self.step(Event::Frame(frame)),
+                    None => Some(End::Error(anyhow::anyhow!("no more samples can be taken"))),
+                },
+                _ = ticks.tick() => self.step(Event::Tick { now: now(), utc_offset_secs: utc_offset_secs(&self.zone) }),
+            };
+            if let Some(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// One key or resize, and all that wait behind it: a pasted text is one redraw.
+    fn typed(&mut self, first: Option<std::io::Result<TermEvent>>, keys: &mut EventStream) -> Option<End> {
+        let mut effects = Vec::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event {
+                Some(Ok(TermEvent::Key(key))) if is_ctrl(key, 'c') => return Some(End::Quit),
+                Some(Ok(TermEvent::Key(key))) => effects.extend(self.app.step(Event::Key(key))),
+                Some(Ok(TermEvent::Resize(..))) => effects.extend(self.app.step(Event::Resize)),
+                Some(Ok(_)) => {}
+                Some(Err(e)) => return Some(End::Error(anyhow::Error::new(e).context("the terminal is gone"))),
+                None => return Some(End::Error(anyhow::anyhow!("the terminal is gone"))),
+            }
+            next = keys.next().now_or_never();
+        }
+        self.carry_out(effects)
+    }
+
+    fn step(&mut self, event: Event) -> Option<End> {
+        let effects = self.app.step(event);
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Option<End> {
+        let mut dirty = false;
+        for effect in effects {
+            match effect {
+                Effect::Redraw => dirty = true,
+                Effect::Focus(subject) => self.feed.focus(subject),
+                Effect::Quit => return Some(End::Quit),
+            }
+        }
+        if !dirty {
+            return None;
+        }
+        let Self { app, screen, .. } = self;
+        let drawn = screen.draw(|frame| app.draw(frame.buffer_mut()));
+        drawn.err().map(|e| End::Error(anyhow::Error::new(e).context("the terminal is gone")))
+    }
+}
+
+fn is_ctrl(key: KeyEvent, letter: char) -> bool {
+    key.code == KeyCode::Char(letter) && key.modifiers.contains(KeyModifiers::CONTROL)
+}

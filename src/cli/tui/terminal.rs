@@ -1,0 +1,69 @@
+//! The terminal: taken once, given back on every way out.
+
+use crossterm::cursor::Show;
+use crossterm::execute;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use std::io::{self, BufWriter, Stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The screen that is drawn on: a whole screen is one write.
+pub type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
+
+/// Room for a whole screen of changed cells.
+const WRITE_BYTES: usize = 64 * 1024;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// What other threads' panics said while the screen was taken.
+static PANICS: Mutex<String> = Mutex::new(String::new());
+
+/// Takes the terminal: raw mode, alternate screen. [`leave`] gives it back.
+///
+/// # Errors
+/// When it is none, or has gone.
+pub fn enter() -> io::Result<Screen> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
+    execute!(out, EnterAlternateScreen)?;
+    let mut screen = Terminal::new(CrosstermBackend::new(out))?;
+    screen.hide_cursor()?;
+    screen.clear()?;
+    Ok(screen)
+}
+
+/// Gives the terminal back. Does nothing when it is not taken; a terminal that has gone is no error.
+pub fn leave() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+        let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
+        eprint!("{panics}");
+    }
+}
+
+/// Gives back only the line settings, which never waits for a terminal that takes no more output.
+pub fn leave_without_writing() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
+/// From now on a panic of this thread gives the terminal back before it is told; those of other threads, which the
+/// screen survives, are told when it is given back.
+pub fn install_panic_hook() {
+    let screen_thread = std::thread::current().id();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == screen_thread {
+            leave();
+        } else if TAKEN.load(Ordering::SeqCst) {
+            let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+            panics.push_str(&format!("whytop: thread {:?}: {info}\n", std::thread::current().name()));
+            return;
+        }
+        before(info);
+    }));
+}

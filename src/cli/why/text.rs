@@ -1,0 +1,181 @@
+//! Stories as text: worst first, the root cause leads, its consequences nest under it.
+
+use crate::cli::json::{Cost, history};
+use crate::cli::text::{COLUMNS, Dress, wrap};
+use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story};
+use crate::snapshot::{Gap, Section, Snapshot};
+use crate::view::num;
+use std::fmt::Write as _;
+
+/// Lines that one story takes at most: the parts below add up to it.
+#[cfg(test)]
+const STORY_LINES: usize = 30;
+const SUMMARY_LINES: usize = 2;
+const ROOT_LINES: usize = 3;
+const EVIDENCE_LINES: usize = 5;
+const CONSEQUENCES: usize = 6;
+const CONSEQUENCE_LINES: usize = 2;
+const ADVICE: usize = 3;
+const ADVICE_LINES: usize = 2;
+
+/// What a look of `window_s` seconds says.
+pub fn render(frame: &Frame, window_s: f64, cost: Cost, dress: Dress) -> String {
+    let mut out = Writer { text: String::new(), dress };
+    out.head(frame, window_s, cost);
+    for story in &frame.stories {
+        out.story(frame, story);
+    }
+    if frame.findings.is_empty() {
+        out.blank();
+        let calm = dress.good("Nothing is wrong that whytop can see.").into_owned();
+        let _ = writeln!(out.text, "{calm}");
+    }
+    out.tail(frame);
+    out.text
+}
+
+struct Writer {
+    text: String,
+    dress: Dress,
+}
+
+impl Writer {
+    fn head(&mut self, frame: &Frame, window_s: f64, cost: Cost) {
+        let snap = &frame.snap;
+        let (name, kernel) = snap.host.data().map_or(("this host", ""), |h| (&*h.name, &*h.kernel));
+        let taken = super::super::json::rfc3339(snap.wall_unix_ns);
+        let looked = format!(
+            "whytop {name} {kernel} {taken}: looked for {window_s:.1} s, {} samples, {:.0} ms CPU",
+            cost.samples, cost.cpu_ms
+        );
+        for line in wrap(&looked, COLUMNS, 2) {
+            let line = self.dress.dim(&line).into_owned();
+            let _ = writeln!(self.text, "{line}");
+        }
+    }
+
+    fn story(&mut self, frame: &Frame, story: &Story) {
+        let findings = || story.findings.iter().filter_map(|i| frame.findings.get(*i));
+        let Some(root) = frame.findings.get(story.root).or_else(|| findings().next()) else { return };
+        self.blank();
+        let (word, painted) = match story.severity {
+            Severity::Critical => ("CRITICAL", self.dress.critical("CRITICAL")),
+            Severity::Warning => ("WARNING ", self.dress.warning("WARNING ")),
+        };
+        let painted = painted.into_owned();
+        self.block(&format!("{painted}  "), word.len() + 2, &story.summary, SUMMARY_LINES);
+        self.finding(root, frame, "", ROOT_LINES);
+        self.evidence(root);
+        self.consequences(frame, &findings().filter(|f| !std::ptr::eq(*f, root)).collect::<Vec<_>>());
+        self.advice(root, findings());
+    }
+
+    /// Id, sentence, and how long it has been so.
+    fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: usize) {
+        let age = num::span(frame.snap.at.since(finding.since));
+        let when = if finding.active { format!("since {age}") } else { "over now".into() };
+        let id = self.dress.dim(finding.id).into_owned();
+        let lead = format!("  {branch}{id}  ");
+        let columns = 2 + crate::view::text::width(branch) + finding.id.len() + 2;
+        self.block(&lead, columns, &format!("{} ({when})", finding.message), lines);
+    }
+
+    fn evidence(&mut self, finding: &Finding) {
+        for evidence in finding.evidence.iter().take(EVIDENCE_LINES) {
+            self.block("      ", 6, &evidence_words(evidence), 1);
+        }
+    }
+
+    fn consequences(&mut self, frame: &Frame, findings: &[&Finding]) {
+        let (tee, end) = if self.dress.ascii { ("|- ", "`- ") } else { ("├─ ", "└─ ") };
+        let shown = findings.len().min(CONSEQUENCES);
+        for (i, finding) in findings.iter().take(shown).enumerate() {
+            let branch = if i + 1 == findings.len() { end } else { tee };
+            self.finding(finding, frame, branch, CONSEQUENCE_LINES);
+        }
+        if findings.len() > shown {
+            self.block(&format!("  {end}"), 5, &format!("{} more (see --json)", findings.len() - shown), 1);
+        }
+    }
+
+    /// What to do about the root; where it has no advice, what its consequences say.
+    fn advice<'a>(&mut self, root: &'a Finding, all: impl Iterator<Item = &'a Finding>) {
+        let mut advice: Vec<&str> = root.advice.iter().map(String::as_str).collect();
+        if advice.is_empty() {
+            for text in all.flat_map(|f| &f.advice) {
+                if !advice.contains(&text.as_str()) {
+                    advice.push(text);
+                }
+            }
+        }
+        for (i, text) in advice.into_iter().take(ADVICE).enumerate() {
+            self.block(if i == 0 { "  do next  " } else { "           " }, 11, text, ADVICE_LINES);
+        }
+    }
+
+    /// What the window doesn't hold and what couldn't be seen.
+    fn tail(&mut self, frame: &Frame) {
+        let old = history(frame).count();
+        let blind = blind_spots(&frame.snap);
+        if old > 0 || !blind.is_empty() {
+            self.blank();
+        }
+        if old > 0 {
+            self.block("", 0, &format!("{old} older kernel-log events: whytop log"), 1);
+        }
+        for spot in blind {
+            self.block("not seen   ", 11, &spot, 2);
+        }
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// `lead`, which takes `columns`, then `text` wrapped and indented as far.
+    fn block(&mut self, lead: &str, columns: usize, text: &str, most: usize) {
+        let mut lead = lead.to_owned();
+        for line in wrap(text, COLUMNS.saturating_sub(columns), most) {
+            let line = if self.dress.ascii { line.chars().map(crate::view::text::ascii).collect() } else { line };
+            let _ = writeln!(self.text, "{lead}{line}");
+            lead = " ".repeat(columns);
+        }
+    }
+}
+
+fn evidence_words(evidence: &Evidence) -> String {
+    let Evidence { source, field, value, rate_per_s } = evidence;
+    let value = match value {
+        EvidenceValue::Text(text) => text.to_string(),
+        EvidenceValue::Number(n) if n.fract() == 0.0 && *n >= 0.0 => num::grouped(num::whole(*n)),
+        EvidenceValue::Number(n) => num::number(*n),
+    };
+    let rate = rate_per_s.map_or_else(String::new, |r| format!(" ({}/s)", num::growth(r)));
+    format!("{field} {value}{rate}  {source}")
+}
+
+/// Everything a snapshot could not show, with what would.
+pub fn blind_spots(snap: &Snapshot) -> Vec<String> {
+    fn state<T>(name: &str, section: &Section<T>, gaps: impl Fn(&T) -> &[Gap], into: &mut Vec<String>) {
+        match section {
+            Section::Denied { need } => into.push(format!("{name}: {} was refused; it needs {}", need.what, need.fix)),
+            Section::Absent { why } => into.push(format!("{name}: {why}")),
+            Section::Stale { why, .. } => into.push(format!("{name}: old data, {why}")),
+            Section::Ok { .. } => {}
+        }
+        let gaps = section.data().map_or(&[][..], gaps);
+        into.extend(gaps.iter().map(|g| format!("{name}: {}; it needs {}", g.what, g.fix)));
+    }
+    let mut spots = Vec::new();
+    state("host", &snap.host, |_| &[], &mut spots);
+    state("cpu", &snap.cpu, |_| &[], &mut spots);
+    state("tasks", &snap.tasks, |s| &s.gaps, &mut spots);
+    state("sockets", &snap.sockets, |s| &s.gaps, &mut spots);
+    state("net", &snap.net, |s| &s.gaps, &mut spots);
+    state("cgroups", &snap.cgroups, |s| &s.gaps, &mut spots);
+    state("memory", &snap.memory, |_| &[], &mut spots);
+    state("pressure", &snap.pressure, |_| &[], &mut spots);
+    state("slab", &snap.slab, |s| &s.gaps, &mut spots);
+    state("klog", &snap.klog, |_| &[], &mut spots);
+    spots
+}
