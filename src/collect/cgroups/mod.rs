@@ -9,8 +9,9 @@ mod v1;
 mod v2;
 mod walk;
 
+use super::containers::{Names, Runtimes};
 use super::{Collector, Context, Roots, io, now, text};
-use crate::snapshot::{CgroupLayout, Cgroups, Counters, Gap, Hierarchy, Section, Text};
+use crate::snapshot::{CgroupLayout, Cgroups, Counters, Gap, Hierarchy, Moment, Section, Text};
 use files::{File, Files, Lacks, Reading};
 use mounts::Mounts;
 use pass::{Found, Pass, Roles, StatBudget};
@@ -18,6 +19,7 @@ use row::TREES;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::path::Path;
+use std::time::Duration;
 use v1::Bounds;
 use walk::Node;
 
@@ -26,6 +28,9 @@ const REDISCOVER: u32 = 60;
 
 /// Time that the `memory.stat` files of one pass may take, ns; ten times that when everything is wanted.
 const STAT_BUDGET_NS: u64 = 50_000_000;
+
+/// Longest wait for container names on a look that should show everything.
+const NAMES_WAIT: Duration = Duration::from_millis(50);
 
 /// Reads the cgroups of every hierarchy that is mounted.
 #[derive(Debug)]
@@ -47,12 +52,19 @@ pub struct CgroupsCollector {
     /// `/proc/vmstat` `oom_kill` of the last pass.
     kills: Option<u64>,
     turn: u32,
+    names: Names,
 }
 
 impl CgroupsCollector {
     /// Reads the host that `roots` shows.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
+        Self::with_runtimes(roots, Runtimes::of(roots))
+    }
+
+    /// As [`CgroupsCollector::new`], with container runtimes that keep their state in other places.
+    #[must_use]
+    pub fn with_runtimes(roots: &Roots, runtimes: Runtimes) -> Self {
         Self {
             roots: roots.clone(),
             mounts: Mounts::default(),
@@ -67,6 +79,7 @@ impl CgroupsCollector {
             stat_stretch: 1,
             kills: None,
             turn: 0,
+            names: Names::start(runtimes),
         }
     }
 
@@ -234,6 +247,8 @@ impl Collector for CgroupsCollector {
             gaps: self.gaps(&found),
             ..Cgroups::default()
         };
+        self.name_containers(at, cx.eager);
+        out.gaps.extend(self.names.gap(at));
         self.root.rows(&mut |row| out.rows.push(row.last.clone()));
         out.rows.sort_by(|a, b| a.key.path.cmp(&b.key.path));
         self.count_dying(&mut out, &found);
@@ -242,6 +257,25 @@ impl Collector for CgroupsCollector {
 }
 
 impl CgroupsCollector {
+    /// Fills in the names that are known by now. On a look that should show everything it waits a moment for the rest.
+    fn name_containers(&mut self, at: Moment, eager: bool) {
+        let mut fill = |names: &mut Names| {
+            self.root.rows(&mut |row| {
+                if !row.named
+                    && let Some(container) = &mut row.last.container
+                {
+                    row.named = names.fill(&row.last.key.path, container, at);
+                }
+            });
+        };
+        self.names.absorb();
+        fill(&mut self.names);
+        if eager {
+            self.names.settle(NAMES_WAIT);
+            fill(&mut self.names);
+        }
+    }
+
     fn count_dying(&self, out: &mut Cgroups, found: &Found) {
         out.live = self.roles.memory().and_then(|tree| found.directories.get(tree)).copied();
         if self.roles.memory_v1.is_some() {

@@ -36,6 +36,8 @@ pub struct Row {
     age: Option<u32>,
     /// Passes since `memory.stat` was read.
     stat_age: u32,
+    /// Whether its container's name is known, or it has none.
+    pub named: bool,
     /// Its place in the rota.
     turn: u32,
 }
@@ -57,7 +59,7 @@ impl Row {
             pod_uid: meaning.pod_uid,
             ..Cgroup::default()
         };
-        Self { last, age: None, stat_age: 0, turn: turn % ROTA }
+        Self { named: last.container.is_none(), last, age: None, stat_age: 0, turn: turn % ROTA }
     }
 
     /// Reads what is due.
