@@ -14,7 +14,7 @@ const FILE_BYTES: usize = 16 * 1024;
 
 /// The tree, its root kept open.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(in crate::collect) struct Files {
     root: OwnedFd,
     path: Vec<u8>,
 }
@@ -68,7 +68,7 @@ impl Files {
 
 /// What every part of a pass reads with.
 #[derive(Debug)]
-pub(super) struct Reads {
+pub(in crate::collect) struct Reads {
     pub files: Files,
     pub interned: Interned,
     /// Reads that can hang, for the readers.
@@ -76,13 +76,30 @@ pub(super) struct Reads {
 }
 
 /// Calls `each` with every entry's name of an open directory.
-pub(super) fn list(dir: BorrowedFd<'_>, buf: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub(in crate::collect) fn list(
+    dir: BorrowedFd<'_>,
+    buf: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), Errno> {
+    list_while(dir, buf, |name| {
+        each(name);
+        true
+    })
+}
+
+/// Calls `each` with entries' names of an open directory until it says `false`.
+pub(in crate::collect) fn list_while(
+    dir: BorrowedFd<'_>,
+    buf: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> Result<(), Errno> {
     buf.clear();
     buf.reserve(32 * 1024);
     let mut entries = RawDir::new(dir, buf.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         match entry {
-            Ok(entry) => each(entry.file_name().to_bytes()),
+            Ok(entry) if each(entry.file_name().to_bytes()) => {}
+            Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -116,7 +133,7 @@ fn read_below<'b>(dir: BorrowedFd<'_>, path: &[u8], buf: &'b mut Vec<u8>) -> Res
 }
 
 /// A pid or tid in a name of decimal digits.
-pub(super) fn id(name: &[u8]) -> Option<u32> {
+pub(in crate::collect) fn id(name: &[u8]) -> Option<u32> {
     if name.is_empty() || name.len() > 10 {
         return None;
     }
@@ -129,7 +146,7 @@ pub(super) fn id(name: &[u8]) -> Option<u32> {
 
 /// A pid or tid as the name of its folder.
 #[derive(Clone, Copy)]
-pub(super) struct Decimal {
+pub(in crate::collect) struct Decimal {
     digits: [u8; 10],
     from: usize,
 }
@@ -155,7 +172,7 @@ impl Decimal {
 
 /// Text shared between rows and samples.
 #[derive(Debug, Default)]
-pub(super) struct Interned(FxHashSet<Text>);
+pub(in crate::collect) struct Interned(FxHashSet<Text>);
 
 impl Interned {
     /// The shared text of `raw`; bytes that are no UTF-8 become replacement characters.

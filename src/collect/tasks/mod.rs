@@ -6,9 +6,9 @@
 //! by readers   cmdline, stack: they can hang; their answers show in this pass or a later one
 //! ```
 
-mod blocked;
+pub(in crate::collect) mod blocked;
 mod facts;
-mod files;
+pub(in crate::collect) mod files;
 mod gaps;
 pub(in crate::collect) mod stat;
 pub(in crate::collect) mod status;

@@ -6,7 +6,7 @@ use memchr::memchr_iter;
 /// What is kept of a `status` file; `None` where the line is missing (zombies have no `Vm*`, kernels before 4.1 no
 /// `NSpid`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(in crate::collect) struct Status {
     /// Real user (`Uid`, first number).
     pub uid: Option<u32>,
     /// Pid in the innermost namespace, when `NSpid` has more than one number.
@@ -61,7 +61,7 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Parses `/proc/PID/status` or `/proc/PID/task/TID/status`.
-pub(super) fn parse(text: &[u8]) -> Status {
+pub(in crate::collect) fn parse(text: &[u8]) -> Status {
     let mut status = Status::default();
     for (key, value) in pairs(text) {
         match key {
