@@ -1,1 +1,0 @@
-//! The kernel log: from bytes to events.
