@@ -1,24 +1,24 @@
 //! The command line: parse, wire, exit code.
 
 mod args;
+mod doctor;
 mod json;
 mod out;
+mod setup;
 mod snapshot;
 mod text;
 
 pub use args::Cli;
 
-use crate::collect::Roots;
-use crate::collect::readers::Readers;
-use crate::collect::sampler::{Sampler, SamplerOptions};
+use crate::config::ConfigError;
 use anyhow::Context as _;
-use args::{Command, Global};
+use args::Command;
 use clap::{CommandFactory, Parser};
+use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// Stack of a lane's thread: small, since locked memory counts all of it.
-const LANE_STACK_BYTES: usize = 256 * 1024;
+/// Exit status of bad use: of the command line, or of the configuration.
+const BAD_USE: u8 = 2;
 
 /// Parses the command line; a mistake in it ends the process with status 2, `--help` with 0.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("whytop: {e:#}");
-            ExitCode::FAILURE
+            if e.downcast_ref::<ConfigError>().is_some() { ExitCode::from(BAD_USE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -42,30 +42,16 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Some(Command::Snapshot(args)) => snapshot::run(&cli.global, args.json),
+        Some(Command::Doctor(args)) => doctor::run(&cli.global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Man) => man(),
         _ => anyhow::bail!("this command is not wired yet"),
     }
 }
 
-/// The trees to read, checked.
-fn roots(global: &Global) -> anyhow::Result<Roots> {
-    let is_dir = |path: &std::path::Path| path.is_dir();
-    anyhow::ensure!(is_dir(&global.proc), "--proc {} is not a directory", global.proc.display());
-    anyhow::ensure!(is_dir(&global.sys), "--sys {} is not a directory", global.sys.display());
-    Ok(Roots { proc: global.proc.clone(), sys: global.sys.clone() })
-}
-
-/// A sampler that is not capped, for commands that look once or for a while.
-fn eager_sampler(global: &Global) -> anyhow::Result<Sampler> {
-    let options = SamplerOptions { interval: Duration::from_millis(250), max_cpu_pct: 95.0, eager: true };
-    let roots = roots(global)?;
-    let readers = Readers::start(&roots.proc).ok();
-    Ok(Sampler::start(roots, options, LANE_STACK_BYTES, readers))
-}
-
+/// Whether the reader of our output has gone: it has seen enough, which is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,8 @@
 //! `whytop snapshot`: one raw look.
 
 use super::args::Global;
-use super::{eager_sampler, out};
+use super::out;
+use super::setup::Host;
 use crate::snapshot::Snapshot;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -17,7 +18,7 @@ struct Json<'a> {
 
 /// Takes one sample and prints it.
 pub fn run(global: &Global, json: bool) -> anyhow::Result<ExitCode> {
-    let snap = eager_sampler(global)?.sample();
+    let snap = Host::open(global)?.eager_sampler().sample();
     if json {
         out::print_json(&Json { schema: 1, snapshot: &snap })?;
     } else {

@@ -15,6 +15,7 @@ pub mod klog;
 pub mod memory;
 pub mod net;
 pub mod pressure;
+pub mod probe;
 pub mod readers;
 pub mod roots;
 pub mod sampler;

@@ -176,7 +176,7 @@ fn cpu_ns(clock: rustix::time::ClockId) -> u64 {
 }
 
 /// Our pid as the `/proc` that is read numbers it (`self`); 0 when it is not a live procfs or not of our namespace.
-fn own_pid(roots: &Roots) -> u32 {
+pub(super) fn own_pid(roots: &Roots) -> u32 {
     let live = rustix::fs::statfs(&roots.proc).is_ok_and(|s| s.f_type == rustix::fs::PROC_SUPER_MAGIC);
     if !live {
         return 0;

@@ -1,0 +1,92 @@
+//! What every command that looks at the host needs: settings, trees, and the start before any thread.
+
+use super::args::Global;
+use crate::collect::Roots;
+use crate::collect::sampler::{Sampler, SamplerOptions};
+use crate::config::{Config, ConfigError};
+use crate::startup::{self, LANE_STACK_BYTES, Startup};
+use anyhow::{Context as _, ensure};
+use etcetera::BaseStrategy;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longest pause between two samples of a command that looks for a while.
+const EAGER_INTERVAL: Duration = Duration::from_millis(250);
+/// Such a command stays within one core.
+const EAGER_MAX_CPU_PCT: f64 = 95.0;
+
+/// Flags over the configuration file over defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub interval: Duration,
+    pub theme: String,
+    pub max_cpu_pct: f64,
+    pub ascii: bool,
+    pub read_only: bool,
+    /// Where the configuration is, whether there is one or not.
+    pub config_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the configuration file, if there is one or `--config` names one.
+    ///
+    /// # Errors
+    /// A file that is named and not there, and every mistake in it.
+    pub fn load(global: &Global) -> Result<Self, ConfigError> {
+        let config_dir = etcetera::choose_base_strategy().ok().map(|dirs| dirs.config_dir().join("whytop"));
+        let config = match (&global.config, config_dir.as_ref().map(|dir| dir.join("config.toml"))) {
+            (Some(path), _) => Config::load(path, &[])?,
+            (None, Some(path)) if path.exists() => Config::load(&path, &[])?,
+            (None, _) => Config::default(),
+        };
+        Ok(Self {
+            interval: global.interval.or(config.interval).unwrap_or(Duration::from_secs(1)),
+            theme: global.theme.clone().or(config.theme).unwrap_or_else(|| "default".into()),
+            max_cpu_pct: global.max_cpu.or(config.max_cpu).unwrap_or(10.0),
+            ascii: global.ascii || config.ascii.unwrap_or(false),
+            read_only: global.read_only || config.read_only.unwrap_or(false),
+            config_dir,
+        })
+    }
+}
+
+/// The host to look at.
+pub struct Host {
+    pub settings: Settings,
+    pub roots: Roots,
+    pub startup: Startup,
+}
+
+impl Host {
+    /// Prepares the process. No thread may have been started before.
+    ///
+    /// # Errors
+    /// Mistakes in the configuration; trees that are none.
+    pub fn open(global: &Global) -> anyhow::Result<Self> {
+        let settings = Settings::load(global)?;
+        let roots = Roots { proc: tree("--proc", &global.proc)?, sys: tree("--sys", &global.sys)? };
+        let startup = startup::prepare(&roots);
+        Ok(Self { settings, roots, startup })
+    }
+
+    /// A sampler for a command that looks once or for a while: everything, often, within one core.
+    pub fn eager_sampler(&mut self) -> Sampler {
+        self.sampler(SamplerOptions { interval: EAGER_INTERVAL, max_cpu_pct: EAGER_MAX_CPU_PCT, eager: true })
+    }
+
+    /// A sampler for the live screens: at the interval and below the cap that are set.
+    pub fn live_sampler(&mut self) -> Sampler {
+        let Settings { interval, max_cpu_pct, .. } = self.settings;
+        self.sampler(SamplerOptions { interval, max_cpu_pct, eager: false })
+    }
+
+    fn sampler(&mut self, options: SamplerOptions) -> Sampler {
+        Sampler::start(self.roots.clone(), options, LANE_STACK_BYTES, self.startup.readers.take())
+    }
+}
+
+fn tree(flag: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let kind = std::fs::metadata(path).with_context(|| format!("{flag} {}", path.display()))?;
+    ensure!(kind.is_dir(), "{flag} {}: not a directory", path.display());
+    Ok(path.to_owned())
+}
