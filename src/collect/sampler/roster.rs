@@ -1,9 +1,9 @@
 //! Which lanes there are, what they read and how often.
 
 use super::lane::{Lane, Rhythm, start};
-use crate::collect::Roots;
 use crate::collect::cgroups::CgroupsCollector;
 use crate::collect::cpu::CpuCollector;
+use crate::collect::detail::DetailCollector;
 use crate::collect::host::HostCollector;
 use crate::collect::memory::MemoryCollector;
 use crate::collect::net::NetCollector;
@@ -12,7 +12,8 @@ use crate::collect::readers::Readers;
 use crate::collect::slab::SlabCollector;
 use crate::collect::sockets::SocketsCollector;
 use crate::collect::tasks::TasksCollector;
-use crate::snapshot::Section;
+use crate::collect::{Collector, Context, Roots};
+use crate::snapshot::{Detail, Section};
 use std::time::Duration;
 
 /// Starts every lane; the order is the order in which late ones are waited for.
@@ -39,5 +40,29 @@ pub(super) fn lanes(roots: &Roots, stack: usize, readers: Option<Readers>) -> Ve
             |snap, s| snap.slab = s,
             Section::clone,
         ),
+        start(
+            Focused(DetailCollector::new(roots)),
+            stack,
+            Rhythm { on_focus: true, ..each },
+            |snap, s| snap.detail = s.data().cloned(),
+            Section::clone,
+        ),
     ]
+}
+
+/// Reads the task that a drill-down shows.
+struct Focused(DetailCollector);
+
+impl Collector for Focused {
+    type Out = Detail;
+
+    fn name(&self) -> &'static str {
+        "detail"
+    }
+
+    fn collect(&mut self, cx: &Context) -> Section<Detail> {
+        let Some(key) = cx.focus else { return Section::absent("no drill-down is open") };
+        let detail = self.0.collect(key);
+        Section::ok(detail.at, detail)
+    }
 }
