@@ -261,3 +261,89 @@ fn hidden(tasks: Option<&Tasks>) -> Option<Gap> {
 fn gap(what: &str, fix: &str) -> Gap {
     Gap { what: what.into(), fix: fix.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().flatten() {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    fn foreign(tree: &str) -> (tempfile::TempDir, Roots) {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&Path::new("tests/fixtures/proc").join(tree), dir.path());
+        let roots = Roots { proc: dir.path().to_owned(), sys: dir.path().join("sys") };
+        (dir, roots)
+    }
+
+    #[test]
+    fn another_machines_tree_without_netlink() {
+        let (dir, roots) = foreign("linux-6.18");
+        let sysctl = dir.path().join("sys/net/ipv4");
+        std::fs::create_dir_all(&sysctl).unwrap();
+        std::fs::write(sysctl.join("tcp_max_tw_buckets"), "5000\n").unwrap();
+        let section = NetCollector::new(&roots).collect(&Context::default());
+        let net = section.data().unwrap();
+        let [own] = net.netns.as_slice() else { panic!("{net:?}") };
+        assert_eq!(own.counters.get("TcpExtTW"), Some(10));
+        assert_eq!(own.counters.get("TcpMaxConn"), Some(u64::MAX));
+        assert_eq!((own.sockstat.get("TCPtw"), own.sockstat.get("TCP6inuse")), (Some(0), Some(0)));
+        assert_eq!(own.sysctls.get("net.ipv4.tcp_max_tw_buckets"), Some(5000));
+        assert_eq!(own.ifaces.iter().map(|i| &*i.name).collect::<Vec<_>>(), ["lo", "ifb0", "ifb1", "eth0"]);
+        assert_eq!((own.conntrack, own.neigh4, own.neigh_table_fulls), (Some(0), Some(2), Some(0)));
+        assert_eq!((net.softnet.len(), own.qdiscs.len()), (2, 0));
+    }
+
+    #[test]
+    fn files_that_an_old_kernel_lacks_cost_nothing_else() {
+        let (dir, roots) = foreign("linux-3.10");
+        std::fs::write(dir.path().join("net/snmp"), "Tcp: RtoMin MaxConn\nTcp: 200 -1\n").unwrap();
+        let section = NetCollector::new(&roots).collect(&Context::default());
+        let own = &section.data().unwrap().netns[0];
+        assert_eq!(own.counters.get("TcpExtTCPTimeWaitOverflow"), Some(795));
+        assert_eq!(own.counters.get("Ip6InReceives"), None);
+        assert_eq!((own.conntrack, own.neigh4, own.neigh_table_fulls), (None, None, None));
+        assert!(own.sockstat.is_empty() && own.ifaces.is_empty());
+    }
+
+    #[test]
+    fn a_netns_thread_that_hangs_is_not_asked_again_until_it_answers() {
+        let (visits, wanted) = channel();
+        let (found, answers) = channel();
+        let mut helper = Helper { visits, answers, pass: 0, busy: false };
+        assert!(helper.ask(Vec::new()));
+        let start = now();
+        assert!(helper.answers(1).is_empty());
+        assert!(now().since(start) < 5.0);
+        assert!(!helper.ask(Vec::new()), "it is still under way");
+        found.send(Answer::Done(1)).unwrap();
+        assert!(helper.ask(Vec::new()));
+        found.send(Answer::Done(2)).unwrap();
+        assert!(helper.answers(1).is_empty());
+        assert!(!helper.busy);
+        drop(wanted);
+        assert!(!helper.ask(Vec::new()), "it has ended");
+    }
+
+    #[test]
+    fn names_are_shared_between_namespaces_and_samples() {
+        let (_dir, roots) = foreign("linux-6.18");
+        let mut collector = NetCollector::new(&roots);
+        let mut name = || {
+            let section = collector.collect(&Context::default());
+            section.data().unwrap().netns[0].counters.iter().next().unwrap().0.clone()
+        };
+        let (first, second) = (name(), name());
+        assert!(std::sync::Arc::ptr_eq(&first, &second));
+    }
+}

@@ -200,8 +200,8 @@ impl Reader {
     }
 }
 
-/// Speeds of our own namespace's interfaces. Drivers may take long to answer, and before 6.13 the kernel spins for the
-/// rtnl lock meanwhile, so they are asked seldom.
+/// Speeds of our own namespace's interfaces. Drivers may take long to answer, and sysfs makes the reader try again and
+/// again while the rtnl lock is held, so they are asked seldom.
 #[derive(Default)]
 struct Speeds(FxHashMap<Text, (Moment, bool, Option<u64>)>);
 
