@@ -3,25 +3,20 @@
 use super::io::read_path;
 use super::text::{lines, number, text, words};
 use super::{Collector, Context, Roots};
-use crate::snapshot::{Host, Moment, NetnsId, Section, Text};
+use crate::snapshot::{Host, NetnsId, Section, Text};
 use sysinfo::{CpuRefreshKind, RefreshKind, System};
 
-/// Reads what tells this host and this boot from others.
+/// Reads what tells this host and this boot from others. It keeps nothing: once a minute is often enough.
 #[derive(Debug)]
 pub struct HostCollector {
     roots: Roots,
-    /// The facts as last read; a host name or the number of CPUs changes seldom.
-    known: Option<(Moment, Section<Host>)>,
 }
 
 impl HostCollector {
-    /// Facts older than this are read again.
-    const PERIOD_SECS: f64 = 60.0;
-
     /// A collector of the trees below `roots`.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
-        Self { roots: roots.clone(), known: None }
+        Self { roots: roots.clone() }
     }
 
     fn read(&self, buf: &mut Vec<u8>) -> Host {
@@ -90,15 +85,7 @@ impl Collector for HostCollector {
     }
 
     fn collect(&mut self, _: &Context) -> Section<Host> {
-        let at = super::now();
-        match &self.known {
-            Some((read, section)) if at.since(*read) < Self::PERIOD_SECS => section.clone(),
-            _ => {
-                let section = Section::ok(at, self.read(&mut Vec::new()));
-                self.known = Some((at, section.clone()));
-                section
-            }
-        }
+        Section::ok(super::now(), self.read(&mut Vec::new()))
     }
 }
 
