@@ -2,9 +2,30 @@
 //!
 //! Nothing here reads a clock or a file.
 
+mod before;
+mod cgroups;
 mod finding;
+mod history;
+mod log;
+mod rates;
+mod series;
+mod sockets;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod trend;
 
+pub use before::{Before, BlockedThread, Pair, Sampled, Span, per_second};
+pub use cgroups::{AT_LIMIT, memory_limit};
 pub use finding::{Evidence, EvidenceValue, Finding, Severity, Story, SubjectLabel};
+pub use history::History;
+pub use log::{LogBook, LogJoin};
+pub use rates::iface_drops;
+pub use series::Series;
+pub use sockets::tally_of;
+pub use totals::UDP_DROPS;
+pub use trend::Trend;
 
 use crate::snapshot::{LogEvent, Moment, NetnsId, RemoteKey, Snapshot, Subject, TaskKey, Text};
 use rustc_hash::FxHashMap;
@@ -24,6 +45,9 @@ pub struct Frame {
     pub stories: Vec<Story>,
     /// Kernel-log events known so far, oldest first, bounded.
     pub log: Arc<VecDeque<LogEvent>>,
+    /// How many of the last events of `log` count as inside the window: those older, and those that were already
+    /// in the log at the first look, are history.
+    pub log_in_window: usize,
     /// Log events at or after this moment are inside the window; older ones are history.
     pub window_start: Moment,
     /// Short histories for sparklines: of findings' subjects, of the largest rows, and of the subject in focus.
@@ -41,9 +65,9 @@ pub enum Metric {
     Threads,
     /// Threads in D: of a task, a cgroup or the host.
     Blocked,
-    /// CPU of a task, a cgroup or the host, percent of one core.
+    /// CPU of a task or a cgroup, percent of one core; of the host, percent of all CPUs.
     CpuPct,
-    /// Memory usage of a cgroup, bytes.
+    /// Memory usage of a cgroup; of the host, all that is not available; bytes.
     Usage,
     /// Bytes of a slab cache.
     SlabBytes,
@@ -104,7 +128,7 @@ pub struct CgroupFacts {
     pub oom_kills: u64,
     /// CPU, percent of one core.
     pub cpu_pct: Option<f64>,
-    /// Share of time throttled, percent.
+    /// Share of its scheduling periods in which it was throttled, percent.
     pub throttled_pct: Option<f64>,
     /// Memory pressure `some` over the last interval, percent.
     pub psi_memory_pct: Option<f64>,
@@ -196,8 +220,27 @@ pub struct Model {
     pub vmstat_rates: FxHashMap<Text, f64>,
     /// Growth of slab caches, bytes a second, by name.
     pub slab_bytes_per_s: FxHashMap<Text, f64>,
+    /// Threads in D by process and thread id, and since when each has not woken.
+    pub blocked_threads: FxHashMap<(TaskKey, u32), BlockedThread>,
+    /// Zombies, and when each was first seen as one.
+    pub zombies_since: FxHashMap<TaskKey, Moment>,
     /// Sums.
     pub totals: Totals,
+}
+
+impl Model {
+    /// Joins and rates of `now`, held against the samples before. Pure: the same arguments give the same model.
+    #[must_use]
+    pub fn build(now: &Snapshot, before: &Before) -> Self {
+        let mut m = Self::default();
+        cgroups::index(&mut m, now);
+        tasks::join(&mut m, now, before);
+        cgroups::join(&mut m, now, before);
+        sockets::join(&mut m, now, before);
+        rates::derive(&mut m, now, before);
+        totals::sum(&mut m, now, before);
+        m
+    }
 }
 
 impl Frame {

@@ -1,1 +1,0 @@
-//! Snapshot in, frame out: series, rates, rules, stories.

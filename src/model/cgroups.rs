@@ -1,0 +1,125 @@
+//! Cgroups joined with their tree, their tasks, and the limit that really holds them.
+
+use super::before::{Before, Span, per_second, span};
+use super::{CgroupFacts, Model};
+use crate::snapshot::{Cgroup, Cgroups, Snapshot, Text};
+use rustc_hash::FxHashMap;
+
+/// Share of its limit from which a cgroup counts as being at it: v1 charges in per-CPU batches of 32 pages, so usage
+/// rarely shows the limit itself.
+pub const AT_LIMIT: f64 = 0.99;
+
+/// The paths, needed before the tasks are joined.
+pub(super) fn index(m: &mut Model, now: &Snapshot) {
+    let Some(cgroups) = now.cgroups.data() else { return };
+    m.cgroup_by_path.extend(cgroups.rows.iter().enumerate().map(|(row, c)| (c.key.path.clone(), row)));
+}
+
+pub(super) fn join(m: &mut Model, now: &Snapshot, before: &Before) {
+    let Some(cgroups) = now.cgroups.data() else { return };
+    let span = span(&now.cgroups, &before.cgroups);
+    let old: FxHashMap<&Text, &Cgroup> =
+        span.map(|s| s.old.rows.iter().map(|c| (&c.key.path, c)).collect()).unwrap_or_default();
+    m.cgroups = cgroups
+        .rows
+        .iter()
+        .map(|cgroup| {
+            let earlier = old.get(&cgroup.key.path).filter(|o| o.key.inode == cgroup.key.inode);
+            let mut facts = CgroupFacts { oom_kills: own_kills(cgroup), ..CgroupFacts::default() };
+            if let (Some(old), Some(span)) = (earlier, span) {
+                rates(&mut facts, old, cgroup, span);
+            }
+            facts.parent = parent_row(m, &cgroup.key.path);
+            facts
+        })
+        .collect();
+    count_tasks(m, now);
+    let mut order: Vec<usize> = (0..cgroups.rows.len()).collect();
+    order.sort_by_key(|&row| cgroups.rows.get(row).map_or(0, |c| depth(&c.key.path)));
+    let mem_total = now.host.data().map(|h| h.mem_total_bytes).filter(|&b| b > 0);
+    own_limits(m, cgroups, &order, mem_total);
+    sum_upwards(m, &order);
+}
+
+fn own_kills(cgroup: &Cgroup) -> u64 {
+    cgroup.memory.as_ref().and_then(|mem| mem.oom_kills).unwrap_or(0)
+}
+
+fn depth(path: &str) -> usize {
+    if path == "/" { 0 } else { path.bytes().filter(|&b| b == b'/').count() }
+}
+
+/// The nearest ancestor that is in the snapshot.
+fn parent_row(m: &Model, path: &str) -> Option<usize> {
+    let mut rest = path;
+    while let Some((up, _)) = rest.rsplit_once('/') {
+        if rest == "/" {
+            return None;
+        }
+        rest = if up.is_empty() { "/" } else { up };
+        if let Some(&row) = m.cgroup_by_path.get(rest) {
+            return Some(row);
+        }
+    }
+    None
+}
+
+fn rates(facts: &mut CgroupFacts, old: &Cgroup, now: &Cgroup, span: Span<'_, Cgroups>) {
+    let secs = span.secs;
+    let both = |get: fn(&Cgroup) -> Option<u64>| per_second(get(old)?, get(now)?, secs);
+    facts.limit_hits_per_s = both(|c| c.memory.as_ref()?.limit_hits);
+    facts.cpu_pct = both(|c| c.cpu?.usage_usec).map(|usec| usec / 1e4);
+    facts.psi_memory_pct = both(|c| Some(c.psi_memory?.some_usec)).map(|usec| (usec / 1e4).min(100.0));
+    let throttled = both(|c| c.cpu?.throttled_periods);
+    let periods = both(|c| c.cpu?.periods);
+    facts.throttled_pct = throttled.zip(periods).filter(|&(_, p)| p > 0.0).map(|(t, p)| (t / p * 100.0).min(100.0));
+}
+
+fn count_tasks(m: &mut Model, now: &Snapshot) {
+    let Some(tasks) = now.tasks.data() else { return };
+    for task in &tasks.rows {
+        let row = m.tasks.get(&task.key).and_then(|facts| facts.cgroup_row);
+        let Some(facts) = row.and_then(|row| m.cgroups.get_mut(row)) else { continue };
+        facts.tasks = facts.tasks.saturating_add(1);
+        facts.blocked = facts.blocked.saturating_add(task.by_state.blocked);
+        facts.zombies = facts.zombies.saturating_add(u32::from(task.is_zombie()));
+    }
+}
+
+/// The tightest limit on the way up; of equal ones the nearest.
+fn own_limits(m: &mut Model, cgroups: &Cgroups, order: &[usize], mem_total: Option<u64>) {
+    let limit_of = |row: usize| memory_limit(cgroups.rows.get(row)?, mem_total);
+    for &row in order {
+        let inherited = m.cgroups.get(row).and_then(|f| f.parent).and_then(|p| m.cgroups.get(p)?.limit_row);
+        let own = limit_of(row).map(|_| row);
+        let tightest = match (own, inherited) {
+            (Some(own), Some(up)) => Some(if limit_of(up) < limit_of(own) { up } else { own }),
+            (own, inherited) => own.or(inherited),
+        };
+        let parent = m.cgroups.get(row).and_then(|f| f.parent);
+        if let Some(facts) = m.cgroups.get_mut(row) {
+            facts.limit_row = tightest;
+        }
+        if let Some(facts) = parent.and_then(|p| m.cgroups.get_mut(p)) {
+            facts.children.push(row);
+        }
+    }
+}
+
+/// A cgroup's own memory limit, bytes; one above the host's memory holds nothing.
+#[must_use]
+pub fn memory_limit(cgroup: &Cgroup, mem_total: Option<u64>) -> Option<u64> {
+    cgroup.memory.as_ref()?.limit_bytes.filter(|&limit| mem_total.is_none_or(|total| limit <= total))
+}
+
+fn sum_upwards(m: &mut Model, order: &[usize]) {
+    for &row in order.iter().rev() {
+        let Some(facts) = m.cgroups.get(row) else { continue };
+        let (tasks, blocked, zombies, kills) = (facts.tasks, facts.blocked, facts.zombies, facts.oom_kills);
+        let Some(up) = facts.parent.and_then(|p| m.cgroups.get_mut(p)) else { continue };
+        up.tasks = up.tasks.saturating_add(tasks);
+        up.blocked = up.blocked.saturating_add(blocked);
+        up.zombies = up.zombies.saturating_add(zombies);
+        up.oom_kills = up.oom_kills.saturating_add(kills);
+    }
+}

@@ -1,0 +1,107 @@
+//! Kernel-log events as they come in, each joined with the task it names while that can still be seen.
+
+use super::{Before, Model};
+use crate::snapshot::{LogEvent, Moment, Snapshot, Task, TaskKey};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Events kept.
+const EVENTS_MAX: usize = 1000;
+
+/// What an event was joined with when it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogJoin {
+    /// When it was seen first.
+    pub arrived: Moment,
+    /// Whether it was in the log before the first look.
+    pub history: bool,
+    /// The task that it names (`victim_pid`, else `pid`).
+    pub task: Option<TaskKey>,
+    /// Whether that task was the init of a container; `None` when it had gone.
+    pub container_init: Option<bool>,
+}
+
+/// The events of a run, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct LogBook {
+    events: Arc<VecDeque<LogEvent>>,
+    joins: VecDeque<LogJoin>,
+    read_at: Option<Moment>,
+    in_window: usize,
+}
+
+impl LogBook {
+    /// Takes the new events of a look. Those of the first look, and those the kernel wrote before it, are history.
+    pub fn take(&mut self, now: &Snapshot, m: &Model, before: &Before, first_look: Moment) {
+        let Some((at, klog)) = now.klog.at().zip(now.klog.data()) else { return };
+        if self.read_at.is_some_and(|last| at <= last) {
+            return;
+        }
+        let first_read = self.read_at.is_none();
+        self.read_at = Some(at);
+        if klog.events.is_empty() {
+            return;
+        }
+        let events = Arc::make_mut(&mut self.events);
+        for event in &klog.events {
+            // A ring that is read late still tells by its stamps what is old; without a stamp it is taken as old.
+            let old = now.at == first_look || (first_read && event.at.is_none_or(|at| at < first_look));
+            let (task, container_init) = named_task(event, now, m, before);
+            self.joins.push_back(LogJoin { arrived: now.at, history: old, task, container_init });
+            events.push_back(event.clone());
+        }
+        while events.len() > EVENTS_MAX {
+            events.pop_front();
+            self.joins.pop_front();
+        }
+    }
+
+    /// Sets where the window begins.
+    pub fn look_back_to(&mut self, window_start: Moment) {
+        let inside = |j: &&LogJoin| !j.history && j.arrived >= window_start;
+        self.in_window = self.joins.iter().rev().take_while(inside).count();
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn events(&self) -> &Arc<VecDeque<LogEvent>> {
+        &self.events
+    }
+
+    /// How many of the last ones are inside the window.
+    #[must_use]
+    pub fn in_window(&self) -> usize {
+        self.in_window
+    }
+
+    /// The events inside the window, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = (&LogEvent, &LogJoin)> {
+        let skip = self.events.len().saturating_sub(self.in_window);
+        self.events.iter().zip(&self.joins).skip(skip)
+    }
+
+    /// Those of one kind.
+    pub fn recent_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a LogEvent, &'a LogJoin)> {
+        self.recent().filter(move |(event, _)| &*event.kind == kind)
+    }
+}
+
+/// The task a line names, now or in the sample before: an OOM victim is often gone by the time its line is read.
+fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (Option<TaskKey>, Option<bool>) {
+    let Some(pid) = event.pid("victim_pid").or_else(|| event.pid("pid")) else { return (None, None) };
+    let comm = event.str("victim_comm").or_else(|| event.str("comm"));
+    let same_name = |t: &&Task| comm.is_none_or(|c| c == &*t.comm);
+    let earlier = || {
+        let old = before.tasks.before(now.tasks.at().unwrap_or(now.at))?;
+        let row = old.data.rows.binary_search_by_key(&pid, |t| t.key.pid).ok()?;
+        old.data.rows.get(row).filter(same_name)
+    };
+    let live = m.by_pid.get(&pid).and_then(|key| now.tasks.data()?.rows.get(m.tasks.get(key)?.row)).filter(same_name);
+    match (earlier(), live) {
+        // A zombie has lost its namespace: what it was before counts.
+        (Some(old), _) => (Some(old.key), Some(old.is_container_init())),
+        (None, Some(task)) if task.is_zombie() => (Some(task.key), None),
+        (None, Some(task)) => (Some(task.key), Some(task.is_container_init())),
+        (None, None) => (None, None),
+    }
+}

@@ -1,0 +1,1 @@
+//! Joins and rates over scripted snapshots.
