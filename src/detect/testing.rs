@@ -169,6 +169,7 @@ impl World {
         self.sockets.listeners.push(Listener {
             key: ListenerKey { netns: NETNS, local: local.parse().unwrap() },
             owner: owner.into(),
+            cookie: 7,
             shared_by: 1,
             queue: 0,
             backlog: 128,
