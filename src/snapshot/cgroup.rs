@@ -42,8 +42,9 @@ pub struct MemUse {
     pub swap_bytes: Option<u64>,
     /// Swap limit (v2 `memory.swap.max`); v1: the `memsw` limit, which is memory + swap.
     pub swap_limit_bytes: Option<u64>,
-    /// Times the swap limit was hit: v1 `memory.memsw.failcnt`, v2 `memory.swap.events` `max`. On v1 a limit on memory +
-    /// swap that equals the memory limit is tried first, and then its hits are here and `limit_hits` stays.
+    /// Times the swap limit was hit: v1 `memory.memsw.failcnt`, v2 `memory.swap.events` `max`. A v1 limit on memory +
+    /// swap that equals the memory limit is tried first: then `limit_hits` stays at 0 while the cgroup is killed at its
+    /// limit, and on 6.18 this counter stays at 0 as well. `oom_kills` and `peak_bytes` still tell.
     pub swap_limit_hits: Option<u64>,
     /// Kernel memory: v1 `memory.kmem.usage_in_bytes`, v2 `memory.stat` `kernel` (or slab + kernel_stack + …).
     pub kmem_bytes: Option<u64>,

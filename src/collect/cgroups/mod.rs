@@ -5,6 +5,8 @@ mod mounts;
 mod parse;
 mod pass;
 mod row;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
 mod walk;
