@@ -28,6 +28,11 @@ pub(super) fn text<'t>(caps: &regex::Captures<'t>, group: usize) -> Option<&'t s
     caps.get(group).map(|m| m.as_str())
 }
 
+/// A captured hexadecimal number.
+pub(super) fn hex(caps: &regex::Captures<'_>, group: usize) -> Option<i64> {
+    i64::from_str_radix(text(caps, group)?, 16).ok()
+}
+
 /// The line that `dump_stack` begins with: on which CPU, who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CpuLine<'a> {

@@ -51,8 +51,13 @@ impl Sink {
 
     /// A finished event of a kind that has a limiter of its own.
     pub fn limited(&mut self, event: LogEvent, line: &Line<'_>) {
-        let suppressed = self.take_count(line, false);
-        self.push(event.with("suppressed", Some(suppressed).filter(|n| *n > 0)));
+        let suppressed = self.kept_back(line);
+        self.push(event.with("suppressed", suppressed));
+    }
+
+    /// What the limiter of this line's kind kept back before it.
+    pub fn kept_back(&mut self, line: &Line<'_>) -> Option<u64> {
+        Some(self.take_count(line, false)).filter(|n| *n > 0)
     }
 
     /// A line of a rate-limited kind: folds into the burst of `key`, or begins one with `event`.
@@ -78,7 +83,7 @@ impl Sink {
 
     /// Reads `net_ratelimit: 313 callbacks suppressed`: it ends all bursts, and its count is the next line's.
     pub fn limiter(&mut self, line: &Line<'_>) -> bool {
-        let Some(caps) = re!(r"^(\S+): (\d+) callbacks suppressed$").captures(line.text) else { return false };
+        let Some(caps) = re!(r"^(.+): (\d+) callbacks suppressed$").captures(line.text) else { return false };
         self.end_bursts();
         let net = text(&caps, 1).is_some_and(|function| function == "net_ratelimit");
         self.count = number(&caps, 2).map(|callbacks| Count { callbacks, net, clock: line.clock });

@@ -1,5 +1,7 @@
 //! The kinds of event, one file for each family. Adding one = a file and a word in the table below.
 
+mod pending;
+
 use super::line::Line;
 use super::sink::Sink;
 use std::sync::LazyLock;
@@ -40,7 +42,10 @@ macro_rules! kinds {
     };
 }
 
-kinds! { oom_kill hung_task fork_rejected tcp }
+kinds! {
+    oom_kill hung_task fork_rejected tcp net_tables netdev nfs block filesystem lockup rcu panic machine_check
+    allocation slub user_fault
+}
 
 /// Any literal of any kind, and the words that the parser itself looks for.
 static PREFILTER: LazyLock<regex::bytes::Regex> = LazyLock::new(|| {
