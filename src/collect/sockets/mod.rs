@@ -12,6 +12,8 @@ mod fold;
 mod listeners;
 mod namespaces;
 mod owners;
+#[cfg(test)]
+mod tests;
 mod text;
 mod udp;
 mod wire;
