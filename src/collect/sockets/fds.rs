@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) enum Looked {
     /// Its descriptors were seen; so many links were read.
     Seen(usize),
-    /// It has gone.
+    /// It has gone, or has none: a leader that has exited takes its table with it.
     Gone,
     /// This user may not.
     Denied,
@@ -39,26 +39,26 @@ impl Fds {
         Ok(Self { proc: io::open_dir(proc)?, buf: vec![MaybeUninit::uninit(); 32 * 1024] })
     }
 
-    /// Hands every socket of `pid` to `found`, but for the descriptors that `skip` says are known. `leader_gone`: the
-    /// leader has exited and took its table with it, the other threads still hold it.
+    /// Hands every socket of `pid` to `found`, but for the descriptors that `skip` says are known. Where the leader has
+    /// none and there are other `threads`, their table is read: the leader may have exited.
     pub(super) fn scan(
         &mut self,
         pid: u32,
-        leader_gone: bool,
+        threads: bool,
         skip: impl Fn(u32) -> bool,
         mut found: impl FnMut(Found),
     ) -> Looked {
-        if !leader_gone {
-            return self.scan_table(&format!("{pid}/fd"), pid, &skip, &mut found);
+        let looked = self.scan_table(&format!("{pid}/fd"), pid, &skip, &mut found);
+        if looked != Looked::Gone || !threads {
+            return looked;
         }
-        let tids = self.threads(pid).unwrap_or_default();
-        for tid in tids.into_iter().filter(|&tid| tid != pid) {
+        for tid in self.threads(pid).unwrap_or_default().into_iter().filter(|&tid| tid != pid) {
             let looked = self.scan_table(&format!("{pid}/task/{tid}/fd"), tid, &skip, &mut found);
-            if looked != Looked::Seen(0) && looked != Looked::Gone {
+            if looked != Looked::Gone {
                 return looked; // threads share one table
             }
         }
-        Looked::Seen(0)
+        looked
     }
 
     /// Whether descriptor `fd` of `tid` is still socket `inode`.
@@ -91,16 +91,18 @@ impl Fds {
     ) -> Looked {
         let dir = match self.open_table(path) {
             Ok(dir) => dir,
-            Err(e) => return ending(e, 0),
+            Err(e) => return ending(e),
         };
-        let mut read = 0;
+        let (mut read, mut any) = (0, false);
         let mut entries = RawDir::new(dir.as_fd(), &mut self.buf);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(e) => return ending(e, read),
+                Err(e) if !any => return ending(e),
+                Err(_) => break,
             };
             let Some(fd) = number(entry.file_name()) else { continue };
+            any = true;
             if skip(fd) {
                 continue;
             }
@@ -112,16 +114,12 @@ impl Fds {
                 Err(_) => {}
             }
         }
-        Looked::Seen(read)
+        if any { Looked::Seen(read) } else { Looked::Gone }
     }
 }
 
-fn ending(e: Errno, read: usize) -> Looked {
-    match e {
-        Errno::ACCESS | Errno::PERM => Looked::Denied,
-        _ if read > 0 => Looked::Seen(read),
-        _ => Looked::Gone,
-    }
+fn ending(e: Errno) -> Looked {
+    if matches!(e, Errno::ACCESS | Errno::PERM) { Looked::Denied } else { Looked::Gone }
 }
 
 fn number(name: &CStr) -> Option<u32> {

@@ -19,7 +19,7 @@ mod udp;
 mod wire;
 
 use super::{Collector, Context, Roots, now};
-use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, Tasks, TcpState};
+use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, TaskState, Tasks, TcpState};
 use dump::{Ask, DumpError};
 use fds::Fds;
 use fold::Fold;
@@ -282,11 +282,12 @@ impl SocketsCollector {
             gap("owners of sockets, other network namespaces".into(), "the list of processes, not read yet");
         } else if self.fds.is_none() {
             gap("owners of sockets".into(), "a /proc that can be opened");
-        } else if self.owners.any_denied() {
+        } else if self.owners.any_denied() || tasks.is_some_and(|t| !t.gaps.is_empty()) {
             gap("owners of other users' sockets".into(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
         }
-        let hidden =
-            tasks.map_or(0, |t| t.rows.iter().filter(|t| t.netns.is_none() && !t.kthread && !t.is_zombie()).count());
+        let hidden = tasks.map_or(0, |t| {
+            t.rows.iter().filter(|t| t.netns.is_none() && !t.kthread && t.state != TaskState::Zombie).count()
+        });
         if hidden > 0 {
             gap(format!("network namespaces of {hidden} processes"), "CAP_SYS_PTRACE");
         }

@@ -243,11 +243,10 @@ impl Owners {
             }
             let pid = task.key.pid;
             let before = left;
-            let leader_gone = task.state == TaskState::Zombie;
             let skip = |fd: u32| known.contains(&(pid, fd));
             let mut holds = false;
             let (map, listeners) = (&mut self.map, &mut self.listeners);
-            let looked = fds.scan(pid, leader_gone, skip, |found| {
+            let looked = fds.scan(pid, task.threads > 1, skip, |found| {
                 holds |= found_one(map, listeners, tasks, pid, found, &mut left);
             });
             let pass = self.pass;

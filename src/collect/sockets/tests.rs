@@ -3,7 +3,7 @@
 
 use super::wire::{Addr, Messages, Sock};
 use super::{Owner, *};
-use crate::snapshot::{Side, SockGroup, Task, TaskKey, TaskState};
+use crate::snapshot::{Side, SockGroup, Task, TaskKey};
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -192,6 +192,7 @@ fn sock(state: TcpState, local: (&str, u16), remote: (&str, u16), inode: u32) ->
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "stands for a look-up")]
 fn task_key(pid: u32) -> Option<TaskKey> {
     Some(TaskKey { pid, start_ticks: 1 })
 }
@@ -201,7 +202,9 @@ fn folded(socks: &[Sock]) -> (Vec<SockGroup>, Listeners) {
     let mut listeners = Listeners::default();
     let mut fold = Fold::default();
     let (listening, others): (Vec<&Sock>, Vec<&Sock>) = socks.iter().partition(|s| s.state == TcpState::Listen);
-    listening.into_iter().for_each(|s| listeners.push(*s));
+    for s in listening {
+        listeners.push(*s);
+    }
     for s in others {
         fold.add(s, (s.inode != 0).then_some(s.inode), &mut listeners, &PORTS);
     }
@@ -340,10 +343,15 @@ impl Tree {
         Self { dir: tempfile::tempdir().unwrap(), tasks: Tasks::default() }
     }
 
-    fn task(&mut self, pid: u32, start_ticks: u64, ppid: u32, sockets: &[(u32, u32)]) {
+    fn task(&mut self, pid: u32, start_ticks: u64, parent: u32, sockets: &[(u32, u32)]) {
         self.tasks.rows.retain(|t| t.key.pid != pid);
-        let row =
-            Task { key: TaskKey { pid, start_ticks }, ppid, netns: Some(NetnsId(7)), threads: 1, ..Task::default() };
+        let row = Task {
+            key: TaskKey { pid, start_ticks },
+            ppid: parent,
+            netns: Some(NetnsId(7)),
+            threads: 1,
+            ..Task::default()
+        };
         self.tasks.rows.push(row);
         self.tasks.rows.sort_by_key(|t| t.key.pid);
         self.descriptors(&format!("{pid}/fd"), sockets);
