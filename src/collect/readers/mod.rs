@@ -103,7 +103,8 @@ struct Reader {
 }
 
 impl Readers {
-    /// Forks the readers over the tree at `proc`. Call it before any thread exists.
+    /// Forks the readers over the tree at `proc`. Call it on the main thread before any other exists: they are killed
+    /// when the thread that forked them ends.
     ///
     /// # Errors
     /// When not even one could be forked, or `proc` can't be opened.

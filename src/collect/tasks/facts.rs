@@ -2,7 +2,7 @@
 
 use super::files::{self, Files, Reads};
 use super::status;
-use crate::snapshot::{Moment, NetnsId, Task, TaskState, Text};
+use crate::snapshot::{Moment, NetnsId, Task, Text};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
@@ -57,14 +57,23 @@ impl Facts {
     }
 }
 
+/// What can be read of a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskKind {
+    User,
+    /// Has no descriptors, and nothing of it changes.
+    Kernel,
+    /// No thread of it lives, so it has neither descriptors nor namespaces.
+    Dead,
+}
+
 /// The process a refresh is about.
 #[derive(Clone, Copy)]
 pub(super) struct Who<'a> {
     pub pid: u32,
     /// Its folder: `PID`, or `PID/task/TID` of a live thread where the leader has exited.
     pub base: &'a [u8],
-    pub kthread: bool,
-    pub state: TaskState,
+    pub kind: TaskKind,
     /// New, or its name or parent changed: it may be another program in another place.
     pub changed: bool,
     /// Some thread is in D.
@@ -110,13 +119,12 @@ impl Refresh {
         facts.looks = facts.looks.saturating_add(1).min(3);
         let suspect = who.suspect && self.suspects_left > 0;
         self.suspects_left -= u32::from(suspect);
-        // A kernel thread changes nothing of this.
-        let calm = !who.kthread;
-        if fresh || (calm && self.is_due(who.pid, SELDOM_NS)) {
+        let changes = who.kind != TaskKind::Kernel;
+        if fresh || (changes && self.is_due(who.pid, SELDOM_NS)) {
             self.seldom(facts, who, reads);
             facts.cmdline_asked &= !fresh && facts.cmdline.is_some();
         }
-        if fresh || suspect || (calm && self.is_due(who.pid, OFTEN_NS)) {
+        if fresh || suspect || (changes && self.is_due(who.pid, OFTEN_NS)) {
             self.often(facts, who, &mut reads.files);
         }
     }
@@ -128,7 +136,7 @@ impl Refresh {
         facts.inner_pid = status.inner_pid.or(facts.inner_pid);
         facts.swap_bytes = status.swap_bytes;
         facts.fd_slots = status.fd_slots.unwrap_or(0);
-        if who.kthread {
+        if who.kind == TaskKind::Kernel {
             return;
         }
         match self.descriptors(facts, who, files) {
@@ -140,7 +148,7 @@ impl Refresh {
     fn descriptors(&mut self, facts: &Facts, who: Who<'_>, files: &mut Files) -> Result<Option<u64>, Errno> {
         let size = files.size(&[who.base, b"/fd"])?;
         self.fd_size_counts |= size > 0;
-        if self.fd_size_counts || who.state == TaskState::Zombie {
+        if self.fd_size_counts || who.kind == TaskKind::Dead {
             return Ok(Some(size));
         }
         let near_limit = facts.fd_limit.is_some_and(|limit| facts.fd_slots >= limit / 2);
@@ -161,12 +169,13 @@ impl Refresh {
         {
             facts.cgroup = Some(reads.interned.get(path));
         }
-        if who.kthread {
+        if who.kind == TaskKind::Kernel {
             return;
         }
         match reads.files.link(&[who.base, b"/ns/net"], &mut self.text) {
             Ok(link) => (facts.netns, facts.netns_denied) = (status::netns(link).or(facts.netns), false),
-            // A zombie has left its namespace (ENOENT); the one it lived in stays known.
+            // The namespace that a zombie lived in stays known.
+            Err(_) if who.kind == TaskKind::Dead => facts.netns_denied = false,
             Err(error) => facts.netns_denied = matches!(error, Errno::ACCESS | Errno::PERM),
         }
         if let Ok(text) = reads.files.read(&[who.base, b"/limits"], &mut self.text) {

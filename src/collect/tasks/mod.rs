@@ -17,7 +17,7 @@ mod threads;
 use super::readers::{Answer, Ask, Kind, REPLY_MAX, Readers, read_one};
 use super::{Collector, Context, Roots, now};
 use crate::snapshot::{Moment, Section, Task, TaskKey, Tasks, Text};
-use facts::{Facts, Refresh, Who};
+use facts::{Facts, Refresh, TaskKind, Who};
 use files::{Decimal, Files, Interned, Reads};
 use gaps::Refused;
 use rustc_hash::FxHashMap;
@@ -159,18 +159,22 @@ impl TasksCollector {
         let mut task = row(pid, &stat, &facts.comm, self.page_bytes);
         let live = self.threads.walk(&mut task, name.bytes(), reads, self.page_bytes);
         let live_name = live.map(|tid| [name.bytes(), b"/task/", Decimal::new(tid).bytes()].concat());
+        let kind = match (task.kthread, task.is_zombie()) {
+            (true, _) => TaskKind::Kernel,
+            (false, true) => TaskKind::Dead,
+            (false, false) => TaskKind::User,
+        };
         let who = Who {
             pid,
             base: live_name.as_deref().unwrap_or(name.bytes()),
-            kthread: task.kthread,
-            state: task.state,
+            kind,
             changed,
             suspect: task.by_state.blocked > 0,
         };
         self.refresh.run(facts, who, reads);
         // With a thread in D the read might never end; a healthier moment will come.
-        let mute = task.kthread || task.is_zombie() || task.by_state.blocked > 0;
-        if !mute && !facts.cmdline_asked {
+        let may_hang = task.by_state.blocked > 0;
+        if kind == TaskKind::User && !may_hang && !facts.cmdline_asked {
             facts.cmdline_asked = true;
             let tid = live.unwrap_or(pid);
             reads.asks.push(Ask { kind: Kind::Cmdline, pid, tid, start_ticks: stat.start });
