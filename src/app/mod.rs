@@ -1,52 +1,388 @@
 //! The screen as a pure machine: events in, effects out, and a buffer drawn. No I/O, no clock, no globals.
 
+mod draw;
 mod event;
+mod header;
+mod help;
+mod keys;
+mod layer;
+mod state;
 
 pub use event::{AppOptions, Effect, Event};
 
 use crate::model::Frame;
-use crate::snapshot::Moment;
-use ratatui::buffer::Buffer;
+use crate::panes::{PANES, drill};
+use crate::snapshot::{Moment, Subject};
+use crate::view::{Target, Tree};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+use keys::{Action, Place};
+use layer::{Layer, PageState, Purpose};
+use state::ViewState;
 use std::sync::Arc;
 
 /// The whole interactive program but for its terminal and its source of frames.
 #[derive(Debug)]
 pub struct App {
     options: AppOptions,
+    /// The frame on the screen.
     frame: Arc<Frame>,
+    /// The newest one while the screen is held.
+    held: Option<Arc<Frame>>,
     now: Moment,
+    pane: usize,
+    /// The open view of each pane.
+    open: Vec<usize>,
+    /// Each pane's views.
+    views: Vec<Vec<ViewState>>,
+    layers: Vec<Layer>,
+    focus: Option<Subject>,
+    /// Rows of the table when last drawn.
+    table_rows: usize,
 }
 
 impl App {
     /// The program before its first frame.
     #[must_use]
     pub fn new(options: AppOptions) -> Self {
-        Self { options, frame: Arc::default(), now: Moment::default() }
+        let views = PANES.iter().map(|p| p.views.iter().map(|v| ViewState::new(*v)).collect()).collect();
+        let pane = PANES.iter().position(|p| p.name == options.pane).unwrap_or(0);
+        Self {
+            options,
+            frame: Arc::default(),
+            held: None,
+            now: Moment::default(),
+            pane,
+            open: vec![0; PANES.len()],
+            views,
+            layers: Vec::new(),
+            focus: None,
+            table_rows: 10,
+        }
     }
 
     /// Takes one event; what the caller must do comes back, in order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
-            Event::Key(key) if key.code == crossterm::event::KeyCode::Char('q') => vec![Effect::Quit],
-            Event::Key(_) => Vec::new(),
-            Event::Resize => vec![Effect::Redraw],
+            Event::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
+            Event::Key(key) => {
+                if self.key(key) {
+                    return vec![Effect::Quit];
+                }
+            }
+            Event::Resize => {}
             Event::Frame(frame) => {
-                self.frame = frame;
-                vec![Effect::Redraw]
+                self.now = self.now.max(frame.snap.at);
+                if self.held.is_some() {
+                    self.held = Some(frame);
+                } else {
+                    self.show(frame);
+                }
             }
             Event::Tick { now, utc_offset_secs } => {
-                self.now = now;
+                self.now = self.now.max(now);
                 self.options.utc_offset_secs = utc_offset_secs;
-                vec![Effect::Redraw]
+            }
+        }
+        let mut effects = vec![Effect::Redraw];
+        let focus = self.focused();
+        if focus != self.focus {
+            self.focus.clone_from(&focus);
+            effects.push(Effect::Focus(focus));
+        }
+        effects
+    }
+
+    /// The subject of the topmost drill-down.
+    fn focused(&self) -> Option<Subject> {
+        self.layers.iter().rev().find_map(|l| match l {
+            Layer::Page(page) => match &page.target {
+                Target::Subject(subject) => Some(subject.clone()),
+                Target::Finding(..) => None,
+            },
+            _ => None,
+        })
+    }
+
+    fn show(&mut self, frame: Arc<Frame>) {
+        self.frame = frame;
+        let frame = Arc::clone(&self.frame);
+        // Only the open view is made anew; the others are when they are opened.
+        self.view_mut().arrange(&frame);
+    }
+
+    fn view(&self) -> Option<&ViewState> {
+        self.views.get(self.pane)?.get(*self.open.get(self.pane)?)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "pane < PANES.len() and every pane has a view; a test walks them all")]
+    fn view_mut(&mut self) -> &mut ViewState {
+        let open = self.open[self.pane];
+        &mut self.views[self.pane][open]
+    }
+
+    /// Where one is, for the keys.
+    fn places(&self) -> Vec<Place> {
+        if matches!(self.layers.last(), Some(Layer::Page(_))) {
+            return vec![Place::Page];
+        }
+        let mut places = vec![Place::Table];
+        let Some(view) = self.view() else { return places };
+        if view.view.tree() != Tree::Fixed {
+            places.push(Place::Sorted);
+        }
+        if matches!(view.view.tree(), Tree::On | Tree::Off) {
+            places.push(Place::Tree);
+        }
+        if self.views.get(self.pane).is_some_and(|v| v.len() > 1) {
+            places.push(Place::Views);
+        }
+        if !view.search.is_empty() {
+            places.push(Place::Searching);
+        }
+        if !view.filter.is_empty() {
+            places.push(Place::Filtering);
+        }
+        places
+    }
+
+    /// Takes a key; whether it means to leave.
+    fn key(&mut self, key: KeyEvent) -> bool {
+        let ctrl_c = keys::action(key, &[]) == Some(Action::Quit) && key.code == KeyCode::Char('c');
+        if ctrl_c {
+            return true;
+        }
+        match self.layers.last() {
+            Some(Layer::Prompt { .. }) => self.prompt_key(key),
+            Some(Layer::Help { .. }) => self.help_key(key),
+            Some(Layer::Sort { .. }) => self.sort_key(key),
+            Some(Layer::Page(_)) | None => match keys::action(key, &self.places()) {
+                Some(Action::Quit) => return true,
+                Some(action) => self.act(action),
+                None => {}
+            },
+        }
+        false
+    }
+
+    fn act(&mut self, action: Action) {
+        let on_page = matches!(self.layers.last(), Some(Layer::Page(_)));
+        match action {
+            Action::Pane(n) => self.open_pane(n),
+            Action::NextPane => self.open_pane((self.pane + 1) % PANES.len()),
+            Action::PreviousPane => self.open_pane((self.pane + PANES.len() - 1) % PANES.len()),
+            Action::Help => self.layers.push(Layer::Help { scroll: 0 }),
+            Action::Pause => self.pause(),
+            Action::Back => {
+                self.layers.pop();
+            }
+            _ if on_page => self.page_act(action),
+            _ => self.table_act(action),
+        }
+    }
+
+    fn open_pane(&mut self, pane: usize) {
+        if pane < PANES.len() {
+            self.layers.clear();
+            self.pane = pane;
+            let frame = Arc::clone(&self.frame);
+            self.view_mut().arrange(&frame);
+        }
+    }
+
+    fn pause(&mut self) {
+        match self.held.take() {
+            None => self.held = Some(Arc::clone(&self.frame)),
+            Some(newest) => self.show(newest),
+        }
+    }
+
+    fn table_act(&mut self, action: Action) {
+        let frame = Arc::clone(&self.frame);
+        let screen = isize::try_from(self.table_rows.max(2) - 1).unwrap_or(1);
+        let view = self.view_mut();
+        match action {
+            Action::Up => view.move_by(-1),
+            Action::Down => view.move_by(1),
+            Action::PageUp => view.move_by(-screen),
+            Action::PageDown => view.move_by(screen),
+            Action::Home => view.move_by(isize::MIN),
+            Action::End => view.move_by(isize::MAX),
+            Action::Fold => view.fold(true, &frame),
+            Action::Unfold => view.fold(false, &frame),
+            Action::Tree => view.switch_tree(&frame),
+            Action::Reverse => {
+                if let Some((column, _)) = view.sort() {
+                    view.sort_by(column, &frame);
+                }
+            }
+            Action::NextFound => {
+                view.find(1);
+            }
+            Action::PreviousFound => {
+                view.find(-1);
+            }
+            Action::ClearFilter => view.set_filter(String::new(), &frame),
+            Action::Follow => {
+                view.follow = !view.follow;
+                view.arrange(&frame);
+            }
+            Action::Sort => {
+                let at = view.sort().map_or(0, |(column, _)| column);
+                self.layers.push(Layer::Sort { at });
+            }
+            Action::Search => self.prompt(Purpose::Search),
+            Action::Filter => self.prompt(Purpose::Filter),
+            Action::NextView => self.switch_view(1),
+            Action::PreviousView => self.switch_view(-1),
+            Action::Enter => {
+                let view = self.view();
+                let target = view.and_then(|v| v.row().and_then(|row| v.listing.as_ref()?.sheet.target(row)));
+                self.drill(target);
+            }
+            _ => {}
+        }
+    }
+
+    fn switch_view(&mut self, by: isize) {
+        let frame = Arc::clone(&self.frame);
+        let count = self.views.get(self.pane).map_or(1, Vec::len).max(1);
+        if let Some(open) = self.open.get_mut(self.pane) {
+            *open = (*open + count).saturating_add_signed(by) % count;
+        }
+        self.view_mut().arrange(&frame);
+    }
+
+    /// Opens the page of what a row is about, where there is one and it is not the one that is open.
+    fn drill(&mut self, target: Option<Target>) {
+        let Some(target) = target else { return };
+        let has_page = match &target {
+            Target::Subject(subject) => drill::has_page(subject),
+            Target::Finding(..) => true,
+        };
+        let open = matches!(self.layers.last(), Some(Layer::Page(page)) if page.target == target);
+        if has_page && !open {
+            self.layers.push(Layer::Page(PageState::new(target)));
+        }
+    }
+
+    fn page_act(&mut self, action: Action) {
+        let cx = drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs };
+        let Some(Layer::Page(state)) = self.layers.last_mut() else { return };
+        let page = drill::page(&cx, &state.target);
+        let leads: Vec<(usize, &Target)> =
+            page.lines.iter().enumerate().filter_map(|(i, l)| l.target.as_ref().map(|t| (i, t))).collect();
+        let at = draw::selected_line(state, &page);
+        let place = leads.iter().position(|(i, _)| Some(*i) == at);
+        let (total, shown) = state.rows;
+        let screen = shown.max(2) - 1;
+        let last = total.saturating_sub(shown);
+        let mut go = |place: usize| {
+            if let Some((line, target)) = leads.get(place) {
+                state.line = *line;
+                state.selected = Some((*target).clone());
+            }
+        };
+        match action {
+            // Beyond the first and the last line that leads somewhere, the page itself moves.
+            Action::Up => match place {
+                Some(place) if place > 0 => go(place - 1),
+                _ => state.scroll = state.scroll.saturating_sub(1),
+            },
+            Action::Down => match place {
+                Some(place) if place + 1 < leads.len() => go(place + 1),
+                _ => state.scroll = (state.scroll + 1).min(last),
+            },
+            Action::PageUp => state.scroll = state.scroll.saturating_sub(screen),
+            Action::PageDown => state.scroll = state.scroll.saturating_add(screen).min(last),
+            Action::Home => {
+                go(0);
+                state.scroll = 0;
+            }
+            Action::End => {
+                go(leads.len().saturating_sub(1));
+                state.scroll = last;
+            }
+            Action::Enter => {
+                let target = place.and_then(|p| leads.get(p)).map(|(_, t)| (*t).clone());
+                self.drill(target);
+            }
+            _ => {}
+        }
+    }
+
+    fn prompt(&mut self, purpose: Purpose) {
+        let view = self.view_mut();
+        let before = match purpose {
+            Purpose::Search => view.search.clone(),
+            Purpose::Filter => view.filter.clone(),
+        };
+        let input = match purpose {
+            Purpose::Search => tui_input::Input::default(),
+            Purpose::Filter => tui_input::Input::new(before.clone()),
+        };
+        self.layers.push(Layer::Prompt { purpose, input, before });
+    }
+
+    /// A prompt works while one types: the screen shows at once what matches.
+    fn prompt_key(&mut self, key: KeyEvent) {
+        let Some(Layer::Prompt { purpose, input, before }) = self.layers.last_mut() else { return };
+        let purpose = *purpose;
+        let text = match key.code {
+            KeyCode::Enter => {
+                self.layers.pop();
+                return;
+            }
+            KeyCode::Esc => {
+                let before = std::mem::take(before);
+                self.layers.pop();
+                before
+            }
+            _ => {
+                layer::edit(input, key);
+                input.value().to_owned()
+            }
+        };
+        let frame = Arc::clone(&self.frame);
+        let view = self.view_mut();
+        match purpose {
+            Purpose::Filter => view.set_filter(text, &frame),
+            Purpose::Search => {
+                view.search = text.to_lowercase();
+                view.find(0);
             }
         }
     }
 
-    /// Draws the whole screen into `buf`, whatever its size.
-    pub fn draw(&mut self, buf: &mut Buffer) {
-        let area = buf.area;
-        let clock = crate::view::num::clock(self.frame.snap.wall_of(self.now), self.options.utc_offset_secs);
-        let style = self.options.theme.style(crate::view::Role::Title);
-        buf.set_stringn(area.x, area.y, format!("whytop {clock}"), usize::from(area.width), style);
+    fn help_key(&mut self, key: KeyEvent) {
+        let Some(Layer::Help { scroll }) = self.layers.last_mut() else { return };
+        match keys::action(key, &[]) {
+            Some(Action::Up) => *scroll = scroll.saturating_sub(1),
+            Some(Action::Down) => *scroll += 1,
+            Some(Action::PageUp) => *scroll = scroll.saturating_sub(10),
+            Some(Action::PageDown) => *scroll += 10,
+            Some(Action::Home) => *scroll = 0,
+            _ => {
+                self.layers.pop();
+            }
+        }
+    }
+
+    fn sort_key(&mut self, key: KeyEvent) {
+        let count = self.view().map_or(0, |v| v.view.heads().len());
+        let Some(Layer::Sort { at }) = self.layers.last_mut() else { return };
+        match keys::action(key, &[]) {
+            Some(Action::Up) => *at = at.saturating_sub(1),
+            Some(Action::Down) => *at = (*at + 1).min(count.saturating_sub(1)),
+            Some(Action::Home) => *at = 0,
+            Some(Action::End) => *at = count.saturating_sub(1),
+            _ => {
+                let chosen = *at;
+                self.layers.pop();
+                if key.code == KeyCode::Enter {
+                    let frame = Arc::clone(&self.frame);
+                    self.view_mut().sort_by(chosen, &frame);
+                }
+            }
+        }
     }
 }

@@ -78,7 +78,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 /// Characters that the screens use beyond ASCII, and their stand-ins.
-const STAND_INS: (&str, &str) = ("·›▸→…»←◂↑↓×–—─│├└●○▁▂▃▄▅▆▇█■µ", ".>>>>><<^vx---||`*o_.-=+*#@#u");
+const STAND_INS: (&str, &str) = ("·›▸→…»←◂↑↓×–—─│├└●○▁▂▃▄▅▆▇█━µ", ".>>>>><<^vx---||`*o_.-=+*#@=u");
 
 /// The plain-ASCII stand-in of a character, one column for one column.
 #[must_use]

@@ -1,0 +1,191 @@
+//! Why: what is wrong, causes above their consequences.
+
+use super::events::event_words;
+use super::names::{label_name, measure, measure_rate};
+use super::{Pane, drill};
+use crate::model::{Finding, Frame, Severity};
+use crate::snapshot::{Moment, Subject};
+use crate::view::{Cell, Column, Entry, Grid, Line, Role, RowId, State, Target, Tree, num, sight};
+
+pub(super) static PANE: Pane = Pane {
+    name: "why",
+    title: "Why",
+    question: "What is wrong with this host, and what causes it?",
+    lights: &[],
+    views: &[&STORIES],
+};
+
+static STORIES: Grid<Row> = Grid {
+    name: "stories",
+    question: "Stories, worst first: the cause, and under it what it leads to.",
+    columns: &[
+        Column::text("what", "", 20, u16::MAX, "the finding in one sentence", what).keep(100).tree().names(),
+        Column::text("history", "", 8, 8, "the rule's own measure over time", |f, r| {
+            finding(f, r).map_or(Cell::Blank, |x| match x.spark.as_slice() {
+                [] => Cell::Blank,
+                values => Cell::Spark { values: values.to_vec(), limit: x.limit.map(narrow) },
+            })
+        })
+        .keep(20),
+        Column::number("value", "value", 7, "the count or measure the rule names", |f, r| {
+            finding(f, r).map_or(Cell::Blank, |x| measure(x.value, x.unit))
+        })
+        .keep(60)
+        .names(),
+        Column::number("limit", "limit", 7, "the kernel limit it is held against", |f, r| {
+            finding(f, r).and_then(|x| x.limit.map(|l| measure(l, x.unit))).unwrap_or(Cell::Blank)
+        })
+        .keep(30),
+        Column::number("per_s", "per s", 7, "growth, or rate of what fired, a second", |f, r| {
+            finding(f, r).map_or(Cell::Blank, measure_rate)
+        })
+        .keep(40),
+        Column::number("since", "since", 7, "how long it has been true, at least", |f, r| {
+            finding(f, r).map_or(Cell::Blank, |x| Cell::Span(f.snap.at.since(x.since)))
+        })
+        .keep(50),
+        Column::hidden("rule", "the finding's id", |f, r| finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.id))),
+        Column::hidden("severity", "warning or critical", |f, r| {
+            finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.severity.word()))
+        }),
+    ],
+    rows,
+    id: |f, r| match finding(f, r) {
+        Some(x) => RowId::part(x.subject.clone(), if r.head { format!("story {}", x.id) } else { x.id.to_owned() }),
+        None => Subject::Host.into(),
+    },
+    also: |_, _| Vec::new(),
+    own_severity: Some(|f, r| {
+        let story = r.head.then(|| f.stories.get(r.story)).flatten().map(|s| s.severity);
+        story.or_else(|| finding(f, r).filter(|x| x.active).map(|x| x.severity))
+    }),
+    target: |f, r| finding(f, r).map(leads),
+    sort: "",
+    tree: Tree::Fixed,
+    section: |f| State::Ok(f.snap.at),
+    summary,
+    footer: |f, r| finding(f, r).map(|x| footer(f, r, x)).unwrap_or_default(),
+    footer_rows: 6,
+    empty: calm,
+};
+
+/// A story's head, or a finding in it.
+struct Row {
+    story: usize,
+    finding: usize,
+    head: bool,
+}
+
+fn finding<'f>(frame: &'f Frame, row: &Row) -> Option<&'f Finding> {
+    frame.findings.get(row.finding)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a scale for eight steps")]
+fn narrow(limit: f64) -> f32 {
+    limit as f32
+}
+
+fn leads(finding: &Finding) -> Target {
+    if drill::has_page(&finding.subject) {
+        Target::Subject(finding.subject.clone())
+    } else {
+        Target::Finding(finding.id, finding.subject.clone())
+    }
+}
+
+fn rows(frame: &Frame) -> Vec<Entry<Row>> {
+    let mut out: Vec<Entry<Row>> = Vec::new();
+    let mut told = vec![false; frame.findings.len()];
+    for (at, story) in frame.stories.iter().enumerate() {
+        let head = out.len();
+        out.push(Entry::flat(Row { story: at, finding: story.root, head: true }));
+        // Where each finding of the story stands, so that a consequence hangs under its cause.
+        let mut places = vec![(story.root, head)];
+        for index in story.findings.iter().copied().filter(|i| *i != story.root) {
+            let causes = frame.findings.get(index).map(|f| f.explained_by.as_slice()).unwrap_or_default();
+            let parent = causes.iter().find_map(|c| places.iter().find(|(i, _)| i == c)).map_or(head, |(_, place)| *place);
+            places.push((index, out.len()));
+            out.push(Entry { row: Row { story: at, finding: index, head: false }, parent: Some(parent), folded: false });
+        }
+        for (index, _) in places {
+            if let Some(slot) = told.get_mut(index) {
+                *slot = true;
+            }
+        }
+    }
+    let alone = told.iter().enumerate().filter(|(_, told)| !**told);
+    out.extend(alone.map(|(finding, _)| Entry::flat(Row { story: usize::MAX, finding, head: false })));
+    out
+}
+
+fn what(frame: &Frame, row: &Row) -> Cell {
+    let Some(found) = finding(frame, row) else { return Cell::Blank };
+    let summary = frame.stories.get(row.story).filter(|s| row.head && !s.summary.is_empty());
+    match summary {
+        Some(story) => Cell::text(story.summary.as_str()),
+        None if found.active => Cell::text(format!("{:<22} {}", found.id, found.message)),
+        None => {
+            let ago = num::span(frame.snap.at.since(found.last_true));
+            Cell::text(format!("{:<22} {} (over, {ago} ago)", found.id, found.message))
+        }
+    }
+}
+
+fn summary(frame: &Frame) -> Vec<Line> {
+    let count = frame.stories.len();
+    if frame.findings.is_empty() {
+        return Vec::new();
+    }
+    let worst = frame.stories.first().map(|s| s.severity);
+    let words = match count {
+        1 => "1 story".to_owned(),
+        n => format!("{n} stories, worst first"),
+    };
+    let active = frame.findings.iter().filter(|f| f.active).count();
+    let critical = frame.findings.iter().filter(|f| f.active && f.severity == Severity::Critical).count();
+    let role = if worst == Some(Severity::Critical) { Role::Title } else { Role::Text };
+    vec![Line::plain(role, words).dim(format!(
+        " · {active} findings hold now, {critical} of them critical: work is failing"
+    ))]
+}
+
+fn footer(frame: &Frame, row: &Row, found: &Finding) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let name = label_name(frame, &found.subject, &found.label);
+    let message = if row.head { format!("{}: {}", found.id, found.message) } else { found.message.clone() };
+    lines.push(Line::of("IS").text(message).dim(format!(" · {} · {name}", found.severity.word())));
+    if !found.evidence.is_empty() {
+        lines.push(drill::evidence(found));
+    }
+    for (i, advice) in found.advice.iter().enumerate() {
+        lines.push(Line::of(if i == 0 { "DO NEXT" } else { " " }).text(advice.clone()));
+    }
+    lines
+}
+
+/// The calm screen: what it means, what it doesn't, and what is past.
+fn calm(frame: &Frame) -> Vec<Line> {
+    if frame.snap.at == Moment::default() {
+        return vec![Line::plain(Role::Dim, "Taking the first look …")];
+    }
+    let mut lines = vec![Line::plain(Role::Good, "Nothing is wrong that whytop can see.")];
+    let gaps = sight::gaps(frame);
+    if gaps.is_empty() {
+        lines.push(Line::plain(Role::Dim, "It sees every process, socket, cgroup, cache and the kernel log."));
+    } else {
+        lines.push(Line::default());
+        lines.push(Line::plain(Role::Label, "What it can't see, and what would show it:"));
+        lines.extend(gaps.iter().map(|g| Line::plain(Role::Dim, format!("  {} · {}", g.what, g.fix))));
+    }
+    let past: Vec<_> = frame.log.iter().rev().filter(|e| e.at.is_none_or(|at| at < frame.window_start)).take(8).collect();
+    if !past.is_empty() {
+        lines.push(Line::default());
+        lines.push(Line::plain(Role::Label, "Before this look, from the kernel log:"));
+        for event in past {
+            let age = event.at.map_or_else(|| "     –".into(), |at| num::span(frame.snap.at.since(at)));
+            let words = event_words(frame, event);
+            lines.push(Line::plain(Role::Dim, format!("  {age:>6} ago  {words}")));
+        }
+    }
+    lines
+}
