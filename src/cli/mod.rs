@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod json;
+mod log;
 mod out;
 mod setup;
 mod snapshot;
@@ -42,6 +43,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Some(Command::Snapshot(args)) => snapshot::run(&cli.global, args.json),
+        Some(Command::Log(args)) => log::run(args, cli.global.ascii),
         Some(Command::Doctor(args)) => doctor::run(&cli.global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Man) => man(),

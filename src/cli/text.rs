@@ -25,23 +25,28 @@ impl Dress {
     }
 
     /// Work is failing now.
-    pub fn critical<'a>(self, text: &'a str) -> Cow<'a, str> {
+    pub fn critical(self, text: &str) -> Cow<'_, str> {
         self.paint("1;31", text)
     }
 
     /// It will fail.
-    pub fn warning<'a>(self, text: &'a str) -> Cow<'a, str> {
+    pub fn warning(self, text: &str) -> Cow<'_, str> {
         self.paint("1;33", text)
     }
 
     /// Good news.
-    pub fn good<'a>(self, text: &'a str) -> Cow<'a, str> {
+    pub fn good(self, text: &str) -> Cow<'_, str> {
         self.paint("32", text)
     }
 
     /// Secondary.
-    pub fn dim<'a>(self, text: &'a str) -> Cow<'a, str> {
+    pub fn dim(self, text: &str) -> Cow<'_, str> {
         self.paint("2", text)
+    }
+
+    /// The name of what follows.
+    pub fn bold(self, text: &str) -> Cow<'_, str> {
+        self.paint("1", text)
     }
 
     fn paint<'a>(self, code: &str, text: &'a str) -> Cow<'a, str> {

@@ -1,9 +1,9 @@
 //! The JSON contract: what `why`, `show` and `log` print. Keys may be added, never changed.
 
 use crate::model::{Evidence, EvidenceValue, Finding, Frame, Story, SubjectLabel};
-use crate::snapshot::{Host, LogEvent, LogValue, Moment, NetnsId, Proto, Snapshot, Subject, TaskKey};
+use crate::snapshot::{Host, LogEvent, NetnsId, Proto, Snapshot, Subject, TaskKey};
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ pub struct Why<'a> {
     sections: BTreeMap<&'static str, &'static str>,
     stories: Vec<StoryRow<'a>>,
     findings: Vec<FindingRow<'a>>,
-    history: Vec<Event<'a>>,
+    history: Vec<serde_json::Value>,
 }
 
 impl<'a> Why<'a> {
@@ -37,7 +37,7 @@ impl<'a> Why<'a> {
             sections: snap.section_states().into_iter().collect(),
             stories: frame.stories.iter().map(StoryRow::new).collect(),
             findings: frame.findings.iter().map(|f| FindingRow::new(f, frame)).collect(),
-            history: history(frame).map(|event| Event { event, snap: Some(snap) }).collect(),
+            history: history(frame).map(|e| event(e, snap)).collect(),
         }
     }
 }
@@ -251,35 +251,13 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-/// A kernel-log event: kind, line, and its fields beside them.
-pub struct Event<'a> {
-    /// The event.
-    pub event: &'a LogEvent,
-    /// The snapshot whose clock tells when it was; `None` for a file, which has only its own.
-    pub snap: Option<&'a Snapshot>,
-}
-
-impl Serialize for Event<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry("kind", &self.event.kind)?;
-        map.serialize_entry("line", &self.event.line)?;
-        for (name, value) in &self.event.fields {
-            match value {
-                LogValue::Int(n) => map.serialize_entry(name, n)?,
-                LogValue::Float(n) => map.serialize_entry(name, n)?,
-                LogValue::Bool(b) => map.serialize_entry(name, b)?,
-                LogValue::Text(text) => map.serialize_entry(name, text)?,
-            }
-        }
-        if let Some(at) = self.event.at {
-            match self.snap {
-                Some(snap) => map.serialize_entry("at", &rfc3339(snap.wall_of(at)))?,
-                None => map.serialize_entry("at_s", &at.since(Moment::default()))?,
-            }
-        }
-        map.end()
+/// A kernel-log event as `log --json` has it, and when that was.
+fn event(event: &LogEvent, snap: &Snapshot) -> serde_json::Value {
+    let mut value = crate::collect::klog::json(event);
+    if let (Some(object), Some(at)) = (value.as_object_mut(), event.at) {
+        object.insert("at".into(), rfc3339(snap.wall_of(at)).into());
     }
+    value
 }
 
 /// A number that is written without a fraction when it has none.

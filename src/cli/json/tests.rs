@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Severity;
-use crate::snapshot::{CgroupKey, ListenerKey, Section, Task, Tasks, Text};
+use crate::snapshot::{CgroupKey, ListenerKey, LogValue, Moment, Section, Task, Tasks, Text};
 use std::sync::Arc;
 
 fn finding(subject: Subject, label: SubjectLabel) -> Finding {
@@ -136,11 +136,13 @@ fn why_has_the_keys_of_the_contract() {
       ],
       "history": [
         {
+          "at": "2023-11-14T22:13:18.000Z",
+          "boot_time_s": 1e-7,
           "kind": "oom_kill",
           "line": 3,
+          "message": "Killed",
           "scope": "memcg",
-          "victim_pid": 7,
-          "at": "2023-11-14T22:13:18.000Z"
+          "victim_pid": 7
         }
       ]
     }

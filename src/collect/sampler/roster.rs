@@ -1,10 +1,12 @@
 //! Which lanes there are, what they read and how often.
 
 use super::lane::{Lane, Rhythm, start};
+use super::without_events;
 use crate::collect::cgroups::CgroupsCollector;
 use crate::collect::cpu::CpuCollector;
 use crate::collect::detail::DetailCollector;
 use crate::collect::host::HostCollector;
+use crate::collect::klog::KlogCollector;
 use crate::collect::memory::MemoryCollector;
 use crate::collect::net::NetCollector;
 use crate::collect::pressure::PressureCollector;
@@ -32,6 +34,7 @@ pub(super) fn lanes(roots: &Roots, stack: usize, readers: Option<Readers>) -> Ve
         start(CpuCollector::new(roots), stack, each, |snap, s| snap.cpu = s, Section::clone),
         start(MemoryCollector::new(roots), stack, each, |snap, s| snap.memory = s, Section::clone),
         start(PressureCollector::new(roots), stack, each, |snap, s| snap.pressure = s, Section::clone),
+        start(KlogCollector::new(roots), stack, each, |snap, s| snap.klog = s, without_events),
         // slabinfo holds slab_mutex while it is read.
         start(
             SlabCollector::new(roots),
