@@ -24,10 +24,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// A sampler's snapshots, one an `interval`; the first is due now.
+    /// A sampler's snapshots at its interval; the first is due now.
     #[must_use]
-    pub fn new(sampler: Sampler, interval: Duration) -> Self {
-        Self { sampler, interval, due: now() }
+    pub fn new(sampler: Sampler) -> Self {
+        Self { interval: sampler.interval(), sampler, due: now() }
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     fn live_keeps_its_beat_and_an_extra_look_does_not_move_it() {
         let interval = Duration::from_hours(1);
         let options = SamplerOptions { interval, max_cpu_pct: 100.0, eager: false };
-        let mut live = Live::new(Sampler::new(Roots::default(), options, Vec::new()), interval);
+        let mut live = Live::new(Sampler::new(Roots::default(), options, Vec::new()));
         assert_eq!(live.due_in(), Duration::ZERO);
         live.look();
         let left = live.due_in();

@@ -8,13 +8,16 @@ mod out;
 mod setup;
 mod snapshot;
 mod text;
+mod theme;
+mod tui;
+mod why;
 
 pub use args::Cli;
 
-use crate::config::ConfigError;
 use anyhow::Context as _;
 use args::Command;
 use clap::{CommandFactory, Parser};
+use setup::BadUse;
 use std::io;
 use std::process::ExitCode;
 
@@ -34,17 +37,24 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("whytop: {e:#}");
-            if e.downcast_ref::<ConfigError>().is_some() { ExitCode::from(BAD_USE) } else { ExitCode::FAILURE }
+            eprintln!("whytop: {}", crate::view::text::printable(&format!("{e:#}")));
+            ExitCode::from(match &cli.command {
+                Some(Command::Why(args)) if args.exit_code => why::BLIND,
+                _ if e.downcast_ref::<BadUse>().is_some() => BAD_USE,
+                _ => 1,
+            })
         }
     }
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
     match &cli.command {
-        Some(Command::Snapshot(args)) => snapshot::run(&cli.global, args.json),
-        Some(Command::Log(args)) => log::run(args, cli.global.ascii),
-        Some(Command::Doctor(args)) => doctor::run(&cli.global, args.json),
+        None => tui::run(global),
+        Some(Command::Why(args)) => why::run(global, args),
+        Some(Command::Snapshot(args)) => snapshot::run(global, args.json),
+        Some(Command::Log(args)) => log::run(args, global.ascii),
+        Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Man) => man(),
         _ => anyhow::bail!("this command is not wired yet"),

@@ -1,6 +1,7 @@
 //! Printing to people and to pipes.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 
 /// Writes `text` to standard output at once.
 ///
@@ -32,7 +33,7 @@ fn escaped(json: &str) -> String {
             let mut units = [0; 2];
             for unit in ch.encode_utf16(&mut units) {
                 // Outside of strings JSON is ASCII, so this is always inside one.
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }

@@ -1,11 +1,14 @@
 //! What every command that looks at the host needs: settings, trees, and the start before any thread.
 
 use super::args::Global;
+use super::theme;
 use crate::collect::Roots;
 use crate::collect::sampler::{Sampler, SamplerOptions};
 use crate::config::{Config, ConfigError};
+use crate::detect::{RuleConfig, Window};
+use crate::engine::{Engine, EngineOptions};
 use crate::startup::{self, LANE_STACK_BYTES, Startup};
-use anyhow::{Context as _, ensure};
+use crate::view::{Theme, ThemeError};
 use etcetera::BaseStrategy;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,37 +18,58 @@ const EAGER_INTERVAL: Duration = Duration::from_millis(250);
 /// Such a command stays within one core.
 const EAGER_MAX_CPU_PCT: f64 = 95.0;
 
+/// Settings that can't be used: the exit status tells them from trouble while looking.
+#[derive(Debug, thiserror::Error)]
+pub enum BadUse {
+    /// In the configuration file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// In `--theme`, or `theme` of the file.
+    #[error(transparent)]
+    Theme(#[from] ThemeError),
+    /// `--proc` or `--sys` name no tree.
+    #[error("{flag} {}: {problem}", path.display())]
+    Tree {
+        /// Which flag.
+        flag: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+}
+
 /// Flags over the configuration file over defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub interval: Duration,
-    pub theme: String,
+    pub theme: Theme,
     pub max_cpu_pct: f64,
     pub ascii: bool,
     pub read_only: bool,
-    /// Where the configuration is, whether there is one or not.
-    pub config_dir: Option<PathBuf>,
+    pub rules: RuleConfig,
 }
 
 impl Settings {
     /// Reads the configuration file, if there is one or `--config` names one.
     ///
     /// # Errors
-    /// A file that is named and not there, and every mistake in it.
-    pub fn load(global: &Global) -> Result<Self, ConfigError> {
+    /// A file that is named and not there, and every mistake in it; a theme that is none.
+    pub fn load(global: &Global) -> Result<Self, BadUse> {
         let config_dir = etcetera::choose_base_strategy().ok().map(|dirs| dirs.config_dir().join("whytop"));
         let config = match (&global.config, config_dir.as_ref().map(|dir| dir.join("config.toml"))) {
-            (Some(path), _) => Config::load(path, &[])?,
-            (None, Some(path)) if path.exists() => Config::load(&path, &[])?,
+            (Some(path), _) => Config::load(path)?,
+            (None, Some(path)) if path.exists() => Config::load(&path)?,
             (None, _) => Config::default(),
         };
+        let theme = global.theme.clone().or(config.theme).unwrap_or_else(|| "default".into());
         Ok(Self {
             interval: global.interval.or(config.interval).unwrap_or(Duration::from_secs(1)),
-            theme: global.theme.clone().or(config.theme).unwrap_or_else(|| "default".into()),
+            theme: theme::load(&theme, config_dir.as_deref())?,
             max_cpu_pct: global.max_cpu.or(config.max_cpu).unwrap_or(10.0),
             ascii: global.ascii || config.ascii.unwrap_or(false),
             read_only: global.read_only || config.read_only.unwrap_or(false),
-            config_dir,
+            rules: config.rules,
         })
     }
 }
@@ -61,8 +85,8 @@ impl Host {
     /// Prepares the process. No thread may have been started before.
     ///
     /// # Errors
-    /// Mistakes in the configuration; trees that are none.
-    pub fn open(global: &Global) -> anyhow::Result<Self> {
+    /// Settings that can't be used.
+    pub fn open(global: &Global) -> Result<Self, BadUse> {
         let settings = Settings::load(global)?;
         let roots = Roots { proc: tree("--proc", &global.proc)?, sys: tree("--sys", &global.sys)? };
         let startup = startup::prepare(&roots);
@@ -80,13 +104,18 @@ impl Host {
         self.sampler(SamplerOptions { interval, max_cpu_pct, eager: false })
     }
 
+    /// An engine whose findings reach back as far as `window`.
+    pub fn engine(&self, window: Window) -> Engine {
+        Engine::new(EngineOptions { window, rules: self.settings.rules.clone(), ..EngineOptions::default() })
+    }
+
     fn sampler(&mut self, options: SamplerOptions) -> Sampler {
         Sampler::start(self.roots.clone(), options, LANE_STACK_BYTES, self.startup.readers.take())
     }
 }
 
-fn tree(flag: &str, path: &Path) -> anyhow::Result<PathBuf> {
-    let kind = std::fs::metadata(path).with_context(|| format!("{flag} {}", path.display()))?;
-    ensure!(kind.is_dir(), "{flag} {}: not a directory", path.display());
-    Ok(path.to_owned())
+fn tree(flag: &'static str, path: &Path) -> Result<PathBuf, BadUse> {
+    let bad = |problem: String| BadUse::Tree { flag, path: path.into(), problem };
+    let kind = std::fs::metadata(path).map_err(|e| bad(e.to_string()))?;
+    if kind.is_dir() { Ok(path.into()) } else { Err(bad("not a directory".into())) }
 }

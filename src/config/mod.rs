@@ -2,6 +2,7 @@
 
 pub mod duration;
 
+use crate::detect::{RuleConfig, rules};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::{Table, Value};
@@ -19,8 +20,8 @@ pub struct Config {
     pub ascii: Option<bool>,
     /// `read_only`: change nothing on this host.
     pub read_only: Option<bool>,
-    /// `rules.ID.KNOB`: thresholds, as `ID.KNOB` and value.
-    pub knobs: Vec<(String, f64)>,
+    /// `rules.ID.KNOB`: thresholds; `rules.ID.enabled`: whether a rule is on.
+    pub rules: RuleConfig,
 }
 
 /// Why a configuration file can't be used.
@@ -68,77 +69,87 @@ fn meant(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
 }
 
-/// Keys outside of `rules`.
-const KEYS: [&str; 5] = ["interval", "theme", "max_cpu", "ascii", "read_only"];
+/// The keys of the top level.
+const KEYS: [&str; 6] = ["interval", "theme", "max_cpu", "ascii", "read_only", "rules"];
+/// Key of a rule that switches it off.
+const ENABLED: &str = "enabled";
 
 impl Config {
-    /// The file at `path`. `knobs` are the `ID.KNOB` that rules have.
+    /// The file at `path`.
     ///
     /// # Errors
     /// Every mistake in it: nothing is ignored.
-    pub fn load(path: &Path, knobs: &[String]) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.into(), error })?;
-        Self::parse(&String::from_utf8_lossy(&text), path, knobs)
+        Self::parse(&String::from_utf8_lossy(&text), path)
     }
 
     /// A file's text; `path` is only for messages.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(text: &str, path: &Path, knobs: &[String]) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let table: Table =
             text.parse().map_err(|error| ConfigError::Syntax { path: path.into(), error: Box::new(error) })?;
         let mut config = Self::default();
         for (key, value) in &table {
-            let wrong =
-                |problem: &str| ConfigError::Value { path: path.into(), key: key.clone(), problem: problem.into() };
-            match key.as_str() {
-                "interval" => config.interval = Some(interval(value).map_err(|e| wrong(&e))?),
-                "theme" => {
-                    config.theme = Some(value.as_str().ok_or_else(|| wrong("must be the name of a theme"))?.into())
-                }
-                "max_cpu" => {
-                    let percent = number(value).filter(|p| *p > 0.0 && *p <= 100.0);
-                    config.max_cpu = Some(percent.ok_or_else(|| wrong("must be a number above 0 and at most 100"))?);
-                }
-                "ascii" => config.ascii = Some(value.as_bool().ok_or_else(|| wrong("must be true or false"))?),
-                "read_only" => config.read_only = Some(value.as_bool().ok_or_else(|| wrong("must be true or false"))?),
-                "rules" => {
-                    let rules = value.as_table().ok_or_else(|| wrong("must be a table of rules"))?;
-                    rules_below("", rules, path, knobs, &mut config.knobs)?;
-                }
-                _ => return Err(unknown(path, key, KEYS.iter().map(ToString::to_string).chain(["rules".into()]))),
-            }
+            config.set(key, value, path)?;
         }
         Ok(config)
     }
+
+    fn set(&mut self, key: &str, value: &Value, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |problem: &str| ConfigError::Value { path: path.into(), key: key.into(), problem: problem.into() };
+        let flag = || value.as_bool().ok_or_else(|| wrong("must be true or false"));
+        match key {
+            "interval" => self.interval = Some(interval(value).map_err(|e| wrong(&e))?),
+            "theme" => self.theme = Some(value.as_str().ok_or_else(|| wrong("must be the name of a theme"))?.into()),
+            "max_cpu" => {
+                let percent = number(value).filter(|p| *p > 0.0 && *p <= 100.0);
+                self.max_cpu = Some(percent.ok_or_else(|| wrong("must be a number above 0 and at most 100"))?);
+            }
+            "ascii" => self.ascii = Some(flag()?),
+            "read_only" => self.read_only = Some(flag()?),
+            "rules" => {
+                let table = value.as_table().ok_or_else(|| wrong("must be a table of rules"))?;
+                self.set_rules("rules", table, path)?;
+            }
+            _ => return Err(unknown(path, key, KEYS.map(String::from).into_iter())),
+        }
+        Ok(())
+    }
+
+    /// The tables below `rules`. An id has a dot in it: `[rules."tcp.close_wait_pile"]` and `[rules.tcp.close_wait_pile]`
+    /// mean the same.
+    fn set_rules(&mut self, above: &str, table: &Table, path: &Path) -> Result<(), ConfigError> {
+        for (key, value) in table {
+            let key = format!("{above}.{key}");
+            match value.as_table() {
+                Some(table) => self.set_rules(&key, table, path)?,
+                None => self.set_rule(&key, value, path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn set_rule(&mut self, key: &str, value: &Value, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |problem: &str| ConfigError::Value { path: path.into(), key: key.into(), problem: problem.into() };
+        let (id, knob) = key.strip_prefix("rules.").and_then(|k| k.rsplit_once('.')).unwrap_or_default();
+        let known = if knob == ENABLED {
+            let on = value.as_bool().ok_or_else(|| wrong("must be true or false"))?;
+            rules().any(|r| r.id == id) && (on || self.rules.disable(id))
+        } else {
+            let number = number(value).filter(|n| n.is_finite() && *n >= 0.0);
+            self.rules.set(id, knob, number.ok_or_else(|| wrong("must be a number, 0 or more"))?)
+        };
+        if known { Ok(()) } else { Err(unknown(path, key, rule_keys())) }
+    }
 }
 
-/// The thresholds below `rules`. An id has dots in it: `[rules."tcp.close_wait_pile"]` and `[rules.tcp.close_wait_pile]`
-/// mean the same.
-fn rules_below(
-    above: &str,
-    table: &Table,
-    path: &Path,
-    knobs: &[String],
-    into: &mut Vec<(String, f64)>,
-) -> Result<(), ConfigError> {
-    for (key, value) in table {
-        let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
-        if let Some(table) = value.as_table() {
-            rules_below(&name, table, path, knobs, into)?;
-            continue;
-        }
-        let key = format!("rules.{name}");
-        if !knobs.contains(&name) {
-            return Err(unknown(path, &key, knobs.iter().map(|k| format!("rules.{k}"))));
-        }
-        let Some(number) = number(value).filter(|n| n.is_finite() && *n >= 0.0) else {
-            return Err(ConfigError::Value { path: path.into(), key, problem: "must be a number, 0 or more".into() });
-        };
-        into.push((name, number));
-    }
-    Ok(())
+/// Every key below `rules`.
+fn rule_keys() -> impl Iterator<Item = String> {
+    let keys = |r: &'static crate::detect::Rule| r.knobs.iter().map(|k| k.key).chain([ENABLED]);
+    rules().flat_map(move |r| keys(r).map(|key| format!("rules.{}.{key}", r.id)))
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -187,31 +198,38 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        let knobs = ["tcp.close_wait_pile.count".into(), "net.link_saturated.speed_mbit".into()];
-        Config::parse(text, Path::new("c.toml"), &knobs).map_err(|e| e.to_string())
+        Config::parse(text, Path::new("c.toml")).map_err(|e| e.to_string())
     }
 
     #[test]
     fn every_key() {
-        let text = "interval = \"500ms\"\ntheme = \"light\"\nmax_cpu = 5\nascii = true\nread_only = true\n\
-                    [rules.\"tcp.close_wait_pile\"]\ncount = 300\n[rules.net.link_saturated]\nspeed_mbit = 1e3\n";
-        let mut config = parse(text).unwrap();
-        config.knobs.sort_by(|a, b| a.0.cmp(&b.0));
-        assert_eq!(
-            config,
-            Config {
-                interval: Some(Duration::from_millis(500)),
-                theme: Some("light".into()),
-                max_cpu: Some(5.0),
-                ascii: Some(true),
-                read_only: Some(true),
-                knobs: vec![
-                    ("net.link_saturated.speed_mbit".into(), 1000.0),
-                    ("tcp.close_wait_pile.count".into(), 300.0)
-                ],
-            }
+        let rule = rules().find(|r| !r.knobs.is_empty()).unwrap();
+        let (id, knob) = (rule.id, rule.knobs[0].key);
+        let text = format!(
+            "interval = \"500ms\"\ntheme = \"light\"\nmax_cpu = 5\nascii = true\nread_only = true\n\
+             [rules.{id}]\n{knob} = 1e3\nenabled = false\n"
         );
+        let mut rules = RuleConfig::default();
+        assert!(rules.set(id, knob, 1000.0) && rules.disable(id));
+        let want = Config {
+            interval: Some(Duration::from_millis(500)),
+            theme: Some("light".into()),
+            max_cpu: Some(5.0),
+            ascii: Some(true),
+            read_only: Some(true),
+            rules,
+        };
+        assert_eq!(parse(&text).unwrap(), want);
+        assert_eq!(parse(&text.replace(id, &format!("\"{id}\""))).unwrap(), want);
         assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_rule_and_knob_can_be_set() {
+        for key in rule_keys() {
+            let value = if key.ends_with(".enabled") { "true" } else { "7" };
+            parse(&format!("{key} = {value}")).unwrap();
+        }
     }
 
     #[test]
@@ -220,17 +238,16 @@ mod tests {
         assert_eq!(told("intervall = 1"), "c.toml: unknown key `intervall`; did you mean `interval`?");
         assert_eq!(told("zzzzzz = 1"), "c.toml: unknown key `zzzzzz`");
         assert_eq!(
-            told("[rules.tcp.close_wait_pile]\ncuont = 1"),
-            "c.toml: unknown key `rules.tcp.close_wait_pile.cuont`; did you mean `rules.tcp.close_wait_pile.count`?"
+            told("[rules.tcp.syn_sent_pile]\nenabeld = 1"),
+            "c.toml: unknown key `rules.tcp.syn_sent_pile.enabeld`; did you mean `rules.tcp.syn_sent_pile.enabled`?"
         );
         assert_eq!(told("ascii = 1"), "c.toml: `ascii` must be true or false");
         assert_eq!(told("max_cpu = 0"), "c.toml: `max_cpu` must be a number above 0 and at most 100");
         assert_eq!(told("interval = \"1ms\""), "c.toml: `interval` must lie between 100ms and 1h");
         assert_eq!(told("rules = 1"), "c.toml: `rules` must be a table of rules");
-        assert_eq!(
-            told("[rules.\"tcp.close_wait_pile\"]\ncount = \"many\""),
-            "c.toml: `rules.tcp.close_wait_pile.count` must be a number, 0 or more"
-        );
+        assert_eq!(told("rules.x = 1"), "c.toml: unknown key `rules.x`");
+        let text = "[rules.\"tcp.syn_sent_pile\"]\nenabled = \"no\"";
+        assert_eq!(told(text), "c.toml: `rules.tcp.syn_sent_pile.enabled` must be true or false");
         assert!(told("a = [").contains("c.toml: "), "{}", told("a = ["));
     }
 

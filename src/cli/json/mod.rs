@@ -42,9 +42,9 @@ impl<'a> Why<'a> {
     }
 }
 
-/// Kernel-log events older than the window.
+/// Kernel-log events older than the window, or already there when looking began.
 pub fn history(frame: &Frame) -> impl Iterator<Item = &LogEvent> {
-    frame.log.iter().filter(|e| e.at.is_some_and(|at| at < frame.window_start))
+    frame.log.iter().take(frame.log.len().saturating_sub(frame.log_in_window))
 }
 
 /// What looking cost.

@@ -49,6 +49,7 @@ fn frame() -> Frame {
         text: "Killed".into(),
     };
     frame.log = Arc::new([event(100), event(600)].into());
+    frame.log_in_window = 1;
     let label = SubjectLabel { comm: Some("java".into()), cgroup: Some("/a".into()), ..SubjectLabel::default() };
     frame.findings.push(finding(Subject::Task(key), label));
     frame.stories.push(Story {

@@ -4,14 +4,18 @@ mod feed;
 mod signals;
 mod terminal;
 
-pub use feed::Feed;
-
+use super::args::{Global, WhyArgs};
+use super::setup::Host;
 use crate::app::{App, AppOptions, Effect, Event};
 use crate::collect::{now, wall_unix_ns};
+use crate::detect::Window;
+use crate::source::Live;
 use anyhow::Context as _;
 use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
+use feed::Feed;
 use futures_util::{FutureExt, StreamExt};
 use jiff::tz::TimeZone;
+use std::process::ExitCode;
 use std::time::Duration;
 use terminal::Screen;
 
@@ -22,11 +26,30 @@ enum End {
     Error(anyhow::Error),
 }
 
-/// Shows the live screens until the user leaves or a signal comes; the exit status comes back.
+/// The live screens, or `why` as text where they can't be drawn.
 ///
 /// # Errors
-/// When the terminal can't be taken, or is lost.
-pub fn run(options: AppOptions, feed: Feed) -> anyhow::Result<u8> {
+/// As [`Host::open`]; and when the terminal can't be taken, or is lost.
+pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    if let Some(why_not) = terminal::unfit() {
+        eprintln!("whytop: {why_not}: no live screens, this is `whytop why`");
+        let args = WhyArgs { window: Duration::from_secs(5), json: false, exit_code: false };
+        return super::why::run(global, &args);
+    }
+    let mut host = Host::open(global)?;
+    let feed = Feed::start(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
+    let options = AppOptions {
+        theme: host.settings.theme.clone(),
+        ascii: host.settings.ascii,
+        read_only: host.settings.read_only,
+        pane: "why".into(),
+        utc_offset_secs: utc_offset_secs(&TimeZone::system()),
+    };
+    Ok(ExitCode::from(screens(options, feed)?))
+}
+
+/// Shows the screens until the user leaves or a signal comes; the exit status comes back.
+fn screens(options: AppOptions, feed: Feed) -> anyhow::Result<u8> {
     terminal::install_panic_hook();
     let signals = signals::watch().context("signals can't be waited for")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

@@ -5,7 +5,8 @@ use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use std::io::{self, BufWriter, Stdout};
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, IsTerminal, Stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +19,22 @@ const WRITE_BYTES: usize = 64 * 1024;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// What other threads' panics said while the screen was taken.
 static PANICS: Mutex<String> = Mutex::new(String::new());
+
+/// Why live screens can't be drawn here; `None` when they can.
+pub fn unfit() -> Option<&'static str> {
+    let term = std::env::var_os("TERM").unwrap_or_default();
+    // Keys come from the controlling terminal where standard input is a pipe.
+    let keys = || io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok();
+    if !io::stdout().is_terminal() {
+        Some("standard output is no terminal")
+    } else if !keys() {
+        Some("there is no terminal to read keys from")
+    } else if term == "dumb" || term.is_empty() {
+        Some("TERM is dumb or not set, nothing can be drawn")
+    } else {
+        None
+    }
+}
 
 /// Takes the terminal: raw mode, alternate screen. [`leave`] gives it back.
 ///
@@ -61,7 +78,7 @@ pub fn install_panic_hook() {
             leave();
         } else if TAKEN.load(Ordering::SeqCst) {
             let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
-            panics.push_str(&format!("whytop: thread {:?}: {info}\n", std::thread::current().name()));
+            let _ = writeln!(panics, "whytop: thread {:?}: {info}", std::thread::current().name());
             return;
         }
         before(info);

@@ -76,10 +76,10 @@ impl Sampler {
         }
     }
 
-    /// Samples taken so far.
+    /// Time from one sample to the next.
     #[must_use]
-    pub fn samples(&self) -> u64 {
-        self.samples
+    pub fn interval(&self) -> Duration {
+        self.options.interval
     }
 
     /// Takes a sample. Returns at its deadline at the latest, whatever the lanes do.

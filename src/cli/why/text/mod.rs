@@ -151,7 +151,7 @@ fn evidence_words(evidence: &Evidence) -> String {
         EvidenceValue::Number(n) => num::number(*n),
     };
     let rate = rate_per_s.map_or_else(String::new, |r| format!(" ({}/s)", num::growth(r)));
-    format!("{field} {value}{rate}  {source}")
+    format!("{field} {value}{rate} · {source}")
 }
 
 /// Everything a snapshot could not show, with what would.
@@ -179,3 +179,6 @@ pub fn blind_spots(snap: &Snapshot) -> Vec<String> {
     state("klog", &snap.klog, |_| &[], &mut spots);
     spots
 }
+
+#[cfg(test)]
+mod tests;

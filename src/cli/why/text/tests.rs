@@ -1,0 +1,107 @@
+use super::*;
+use crate::model::SubjectLabel;
+use crate::snapshot::{LogEvent, Moment, Subject};
+use std::sync::Arc;
+
+const COST: Cost = Cost { cpu_ms: 12.0, samples: 20, rss_bytes: 1 };
+const PLAIN: Dress = Dress { colour: false, ascii: false };
+
+fn finding(id: &'static str, message: &str) -> Finding {
+    Finding {
+        id,
+        severity: Severity::Critical,
+        subject: Subject::Host,
+        label: SubjectLabel::default(),
+        remote: None,
+        value: 1.0,
+        limit: None,
+        unit: "tasks",
+        rate_per_s: None,
+        since: Moment(8_000_000_000),
+        last_true: Moment(200_000_000_000),
+        active: true,
+        message: message.into(),
+        evidence: vec![],
+        advice: vec![],
+        explained_by: vec![],
+        spark: vec![],
+    }
+}
+
+fn number(field: &str, value: f64, rate_per_s: Option<f64>) -> Evidence {
+    Evidence { source: "/proc/x".into(), field: field.into(), value: EvidenceValue::Number(value), rate_per_s }
+}
+
+fn frame(findings: Vec<Finding>) -> Frame {
+    let snap = Snapshot { at: Moment(200_000_000_000), ..Snapshot::default() };
+    let all = (0..findings.len()).collect();
+    let story = Story { severity: Severity::Critical, root: 0, summary: "web is at its limit".into(), findings: all };
+    let stories = if findings.is_empty() { vec![] } else { vec![story] };
+    Frame { snap: Arc::new(snap), findings, stories, ..Frame::default() }
+}
+
+/// What stands between the head and what was not seen.
+fn stories(frame: &Frame, dress: Dress) -> String {
+    let text = render(frame, 5.0, COST, dress);
+    let body = text.split_once('\n').unwrap().1;
+    body.split("\nnot seen").next().unwrap().trim_start().to_owned()
+}
+
+#[test]
+fn the_root_leads_and_its_consequences_nest() {
+    let mut root = finding("cgroup.at_limit", "2.0G of 2.0G, hit 212 times a second");
+    root.evidence = vec![number("memory.failcnt", 41_134.0, Some(212.0)), number("memory.usage_in_bytes", 2e9, None)];
+    root.advice = vec!["raise memory.limit_in_bytes".into(), "stop the respawn".into()];
+    let mut over = finding("task.zombie_pile", "312 zombies");
+    over.active = false;
+    let frame = frame(vec![root, finding("task.d_state_pile", "2,871 tasks wait"), over]);
+    insta::assert_snapshot!(stories(&frame, PLAIN), @r#"
+    CRITICAL  web is at its limit
+      cgroup.at_limit  2.0G of 2.0G, hit 212 times a second (since 3m12s)
+          memory.failcnt 41,134 (+212/s) · /proc/x
+          memory.usage_in_bytes 2,000,000,000 · /proc/x
+      ├─ task.d_state_pile  2,871 tasks wait (since 3m12s)
+      └─ task.zombie_pile  312 zombies (over now)
+      do next  raise memory.limit_in_bytes
+               stop the respawn
+    "#);
+}
+
+#[test]
+fn one_story_fits_a_screen_however_much_there_is_to_say() {
+    let long = "word ".repeat(400);
+    let mut root = finding("cgroup.at_limit", &long);
+    root.evidence = (0..40).map(|i| number(&format!("field{i}{}", "x".repeat(300)), 1.0, None)).collect();
+    root.advice = vec![long.clone(); 20];
+    let mut findings = vec![root];
+    findings.extend((0..40).map(|_| finding("task.zombie_pile", &long)));
+    let mut frame = frame(findings);
+    frame.stories[0].summary = long;
+    for ascii in [false, true] {
+        let text = stories(&frame, Dress { colour: false, ascii });
+        assert!(text.lines().count() <= STORY_LINES, "{}", text.lines().count());
+        assert!(text.lines().all(|l| crate::view::text::width(l) <= COLUMNS), "{text}");
+        assert_eq!(text.is_ascii(), ascii);
+    }
+}
+
+#[test]
+fn hostile_text_does_not_reach_the_terminal() {
+    let mut root = finding("task.hung", "\x1b]0;owned\x07 \u{202e}evil");
+    root.evidence = vec![Evidence { value: EvidenceValue::Text("\x1b[2J".into()), ..number("\x1b[1m", 0.0, None) }];
+    root.advice = vec!["\x1b[31m".into()];
+    let mut frame = frame(vec![root]);
+    frame.stories[0].summary = "\x1b[5m".into();
+    let text = render(&frame, 5.0, COST, PLAIN);
+    assert!(!text.contains('\x1b') && !text.contains('\u{202e}') && !text.contains('\x07'), "{text}");
+}
+
+#[test]
+fn calm_says_so_and_what_it_could_not_see() {
+    let mut frame = frame(vec![]);
+    frame.log = Arc::new([LogEvent::default()].into());
+    let text = render(&frame, 5.0, COST, PLAIN);
+    assert!(text.contains("\nNothing is wrong that whytop can see.\n"), "{text}");
+    assert!(text.contains("\n1 older kernel-log events: whytop log\n"), "{text}");
+    assert!(text.contains("not seen   slab: not read yet\n"), "{text}");
+}
