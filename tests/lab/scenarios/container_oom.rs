@@ -1,0 +1,107 @@
+//! Story D in a Docker container: at its limit, failcnt rising, children killed, pid 1 alive.
+
+use crate::kit::{self, Look, Scenario, Stage, may, must, until};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+pub const DOCKER: Scenario = Scenario {
+    name: "docker_container_at_its_limit",
+    root: true,
+    tools: &["dockerd", "docker", "busybox", "tar"],
+    stage,
+    during,
+    gone: &["cgroup.at_limit", "cgroup.oom_kill"],
+};
+
+/// Starts a Docker Engine of our own, imports a busybox root as an image, and starts a container that outgrows 32 MB.
+fn stage() -> Stage {
+    let mut stage = Stage::default();
+    let dir = kit::scratch(&mut stage, "docker");
+    let sock = start_engine(&mut stage, &dir);
+    let image = dir.join("root.tar");
+    make_root(&dir, &image);
+    let host = format!("unix://{sock}");
+    must("docker", &["-H", &host, "import", image.to_str().expect("utf-8"), "whytop-lab"]);
+    let name = "checkout";
+    let eat = "while :; do dd if=/dev/zero of=/dev/null bs=96M count=1; sleep 0.3; done";
+    must(
+        "docker",
+        &[
+            "-H",
+            &host,
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--network",
+            "none",
+            "--memory",
+            "32m",
+            "whytop-lab",
+            "/bin/sh",
+            "-c",
+            eat,
+        ],
+    );
+    let undo_host = host.clone();
+    stage.undo(move || may("docker", &["-H", &undo_host, "rm", "-f", name]));
+    must("docker", &["-H", &host, "inspect", "-f", "{{.Id}}", name]).trim().clone_into(&mut stage.path);
+    stage
+}
+
+fn start_engine(stage: &mut Stage, dir: &Path) -> String {
+    let at = |name: &str| dir.join(name).to_str().expect("utf-8").to_owned();
+    let (sock, log) = (at("docker.sock"), std::fs::File::create(dir.join("log")).expect("log"));
+    let dockerd = kit::which("dockerd").expect("checked before");
+    let mut engine = Command::new(dockerd)
+        .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")])
+        .args(["-H", &format!("unix://{sock}"), "--iptables=false", "--ip6tables=false", "--bridge=none"])
+        .args(["--storage-driver=vfs", "--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("log"))
+        .stderr(log)
+        .spawn()
+        .expect("start dockerd");
+    let pid = rustix::process::Pid::from_child(&engine);
+    stage.undo(move || {
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        engine.wait().ok();
+    });
+    let host = format!("unix://{sock}");
+    until("the Docker Engine answers", || {
+        Command::new("docker")
+            .args(["-H", &host, "version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    });
+    sock
+}
+
+/// A root file system of busybox alone, as a tar.
+fn make_root(dir: &Path, image: &Path) {
+    let root = dir.join("root");
+    std::fs::create_dir_all(root.join("bin")).expect("root");
+    let busybox = kit::which("busybox").expect("checked before");
+    std::fs::copy(busybox, root.join("bin/busybox")).expect("copy busybox");
+    for applet in ["sh", "dd", "sleep"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("applet");
+    }
+    must("tar", &["-C", root.to_str().expect("utf-8"), "-cf", image.to_str().expect("utf-8"), "."]);
+}
+
+fn during(look: &Look, stage: &Stage) -> Result<(), String> {
+    let ours = |f: &serde_json::Value| {
+        f["subject"]["kind"] == "cgroup" && f["subject"]["path"].as_str().is_some_and(|p| p.contains(&stage.path))
+    };
+    let at_limit = look.expect("cgroup.at_limit", ours)?;
+    if at_limit["limit"] != f64::from(32 * 1024 * 1024) {
+        return Err(format!("wrong limit: {at_limit:#}"));
+    }
+    let kill = look.expect("cgroup.oom_kill", ours)?;
+    if !kill["subject"]["container"].is_string() {
+        return Err(format!("the container is not named: {kill:#}"));
+    }
+    Ok(())
+}
