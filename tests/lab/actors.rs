@@ -16,6 +16,9 @@ pub fn run(args: &[String]) {
         ["syn-sent", port, count] => syn_sent(number(port), number(count)),
         ["time-wait", port, buckets] => time_wait(number(port), buckets),
         ["udp-deaf", port] => udp_deaf(number(port)),
+        ["threads", count] => idle_threads(number(count)),
+        ["server", port, close] => server(number(port), number(close)),
+        ["client", port, count] => client(number(port), number(count)),
         ["zombies", count] => zombies(number(count)),
         ["exit"] => {}
         ["freeze-writers", dir, count] => freeze_writers(dir, number(count)),
@@ -110,6 +113,48 @@ fn udp_deaf(port: u16) {
         }
         sleep(Duration::from_millis(10));
         assert!(deaf.local_addr().is_ok(), "the receiver stays open");
+    }
+}
+
+fn idle_threads(count: usize) {
+    name("crowd-threads");
+    for _ in 1..count {
+        thread::Builder::new().stack_size(64 << 10).spawn(|| forever()).expect("thread");
+    }
+    ready();
+    forever()
+}
+
+fn many_descriptors() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("raise the descriptor limit");
+}
+
+/// Accepts for ever, and closes the first `close` connections: their other ends stay in CLOSE_WAIT.
+fn server(port: u16, close: usize) {
+    name("crowd-server");
+    many_descriptors();
+    if rustix::process::getuid().is_root() {
+        Command::new("ip").args(["link", "set", "lo", "up"]).status().ok();
+    }
+    let listener = TcpListener::bind(loopback(port)).expect("listen");
+    ready();
+    let mut held = Vec::new();
+    for (n, peer) in listener.incoming().enumerate() {
+        if n >= close {
+            held.push(peer);
+        }
+    }
+}
+
+fn client(port: u16, count: usize) {
+    name("crowd-client");
+    many_descriptors();
+    let held: Vec<TcpStream> = (0..count).map(|_| TcpStream::connect(loopback(port)).expect("connect")).collect();
+    ready();
+    while !held.is_empty() {
+        sleep(Duration::from_hours(1));
     }
 }
 

@@ -4,6 +4,7 @@ use crate::kit::Scenario;
 
 mod calm;
 mod container_oom;
+mod crowd;
 mod d_state_and_zombies;
 mod dying_cgroups;
 mod syn_sent;
@@ -12,6 +13,7 @@ mod udp_drops;
 
 pub const ALL: &[Scenario] = &[
     calm::IDLE,
+    crowd::COUNTS,
     syn_sent::PILE,
     time_wait::OVERFLOW,
     dying_cgroups::DYING,
