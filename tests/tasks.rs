@@ -224,15 +224,16 @@ fn threads_in_d_are_counted_with_their_wait_channel_stack_and_pending_kill() {
     assert_eq!(calm.by_state.blocked, 0);
     assert!(filesystem.freeze("-f"));
     victim.go();
-    let stacks = |task: &Task| task.awake.iter().filter(|thread| !thread.stack.is_empty()).count();
-    let (tasks, task) = until(&mut collector, pid, |task| task.by_state.blocked == THREADS && stacks(task) > 0);
+    // On their way to the frozen filesystem they may be in D elsewhere for a moment.
+    let opens = |frame: &Arc<str>| frame.contains("openat");
+    let settled = |task: &Task| task.awake.iter().all(|thread| thread.stack.iter().any(opens));
+    let (tasks, task) = until(&mut collector, pid, |task| task.by_state.blocked == THREADS && settled(task));
     assert!(task.cmdline.is_some_and(|line| line.contains("victim")), "kept from the healthy moment");
     assert_eq!(task.awake.len(), Task::AWAKE_MAX);
     let thread = &task.awake[0];
     let wchan = thread.wchan.clone().unwrap();
     let (_, piled) = tasks.blocked_by_wchan.iter().find(|(name, _)| *name == wchan).unwrap();
     assert!(*piled >= THREADS, "{:?}", tasks.blocked_by_wchan);
-    assert!(thread.stack.iter().any(|frame| frame.contains("openat") || frame.contains("open")), "{thread:?}");
     assert_eq!(thread.sigkill_pending, Some(false));
     let before = thread.switches.unwrap();
     victim.signal(Signal::KILL);
@@ -270,7 +271,7 @@ fn a_command_line_that_hangs_costs_one_reader_and_nothing_else() {
     assert_eq!(answers[0].bytes, Err(rustix::io::Errno::TIMEDOUT), "{answers:?}");
     assert!(answers[1].ask.pid == own && answers[1].bytes.is_ok(), "{answers:?}");
     assert_eq!(readers.alive(), 2);
-    assert!((0.2..1.0).contains(&took), "{took}");
+    assert!((0.2..3.0).contains(&took), "{took}");
 }
 
 #[test]

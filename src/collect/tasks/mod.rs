@@ -129,6 +129,8 @@ impl TasksCollector {
         if self.pass.is_multiple_of(SWEEP_EVERY) {
             reads.interned.sweep();
         }
+        // By now a reader on another CPU has answered for the newest processes too.
+        self.turn(reads, &mut tasks.rows);
         refused.netns = count(&self.known, |facts| facts.netns_denied);
         refused.fds = count(&self.known, |facts| facts.fds_denied);
         refused.stacks = self.threads.sleepers.stacks_denied;
