@@ -1,7 +1,7 @@
 //! The header: who, how it is, and where one is. Slots stand where they always stand; on a narrow screen calm ones go
 //! first and lit ones stay.
 
-use crate::model::{Frame, Metric, Severity};
+use crate::model::{Frame, Metric, Severity, tally_of};
 use crate::panes::PANES;
 use crate::snapshot::{Moment, Section, Subject, TcpState};
 use crate::view::canvas::cells;
@@ -248,7 +248,7 @@ fn memory(frame: &Frame) -> Vec<Slot> {
 /// Sockets, drops, tasks, cgroups.
 fn flows(frame: &Frame) -> Vec<Slot> {
     let totals = &frame.model.totals;
-    let tcp = |state: TcpState| totals.tcp.get(state as usize).copied().unwrap_or(0);
+    let tcp = |state: TcpState| tally_of(&totals.tcp, state);
     let known = matches!(frame.snap.sockets, Section::Ok { .. } | Section::Stale { .. });
     let state = |label, state: TcpState, columns, keep| {
         if known {

@@ -212,6 +212,10 @@ pub struct Model {
     pub tcp_unowned: FxHashMap<NetnsId, StateTally>,
     /// Rates a second of `snap.net` counters by namespace, under the counters' own names; only those that moved.
     pub net_rates: FxHashMap<NetnsId, FxHashMap<Text, f64>>,
+    /// Losses a second that no counter of a namespace tells, over all interfaces, CPUs and namespaces: `rx_errors`,
+    /// `rx_missed_errors` (FIFO overruns too), `rx_dropped`, `tx_dropped` (errors too), `softnet_stat dropped`,
+    /// `softnet_stat time_squeeze`, `qdisc drops` (of roots), `nf_conntrack drop`, `table_fulls`. Only those that moved.
+    pub drop_rates: FxHashMap<&'static str, f64>,
     /// Rates of interfaces.
     pub iface_rates: FxHashMap<(NetnsId, Text), IfaceRates>,
     /// Drops a second of UDP sockets and listeners, by subject; only those that moved.

@@ -14,6 +14,9 @@ pub(super) fn derive(m: &mut Model, now: &Snapshot, before: &Before) {
             }
         }
     }
+    if let Some(span) = span(&now.net, &before.net) {
+        m.drop_rates = losses(span);
+    }
     if let Some(span) = span(&now.memory, &before.memory) {
         m.vmstat_rates = moved(&span.old.vmstat, &span.now.vmstat, span.secs);
     }
@@ -54,6 +57,45 @@ fn netns_rates(m: &mut Model, old: &NetnsCounters, now: &NetnsCounters, span: Sp
             m.iface_rates.insert((now.id, iface.name.clone()), rates);
         }
     }
+}
+
+/// Losses by place, each counter held against its own value before: what came or went in between counts for nothing.
+fn losses(span: Span<'_, Net>) -> FxHashMap<&'static str, f64> {
+    let mut rates: FxHashMap<&'static str, f64> = FxHashMap::default();
+    let mut add = |place, old: u64, now: u64| {
+        if let Some(rate) = per_second(old, now, span.secs).filter(|r| *r > 0.0) {
+            *rates.entry(place).or_default() += rate;
+        }
+    };
+    for now in &span.now.softnet {
+        if let Some(old) = span.old.softnet.iter().find(|c| c.cpu == now.cpu) {
+            add("softnet_stat dropped", old.dropped, now.dropped);
+            add("softnet_stat time_squeeze", old.time_squeeze, now.time_squeeze);
+        }
+    }
+    let olds: FxHashMap<NetnsId, &NetnsCounters> = span.old.netns.iter().map(|n| (n.id, n)).collect();
+    for now in &span.now.netns {
+        let Some(old) = olds.get(&now.id) else { continue };
+        add("nf_conntrack drop", old.conntrack_drops.unwrap_or(0), now.conntrack_drops.unwrap_or(0));
+        add("table_fulls", old.neigh_table_fulls.unwrap_or(0), now.neigh_table_fulls.unwrap_or(0));
+        for (now, old) in now.ifaces.iter().filter_map(|i| Some((i, old.ifaces.iter().find(|o| o.name == i.name)?))) {
+            let missed = |i: &Iface| i.rx_missed.unwrap_or(0).saturating_add(i.rx_fifo);
+            add("rx_errors", old.rx_errors, now.rx_errors);
+            add("rx_missed_errors", missed(old), missed(now));
+            add("rx_dropped", old.rx_dropped, now.rx_dropped);
+            add(
+                "tx_dropped",
+                old.tx_dropped.saturating_add(old.tx_errors),
+                now.tx_dropped.saturating_add(now.tx_errors),
+            );
+        }
+        for now in now.qdiscs.iter().filter(|q| q.root) {
+            if let Some(old) = old.qdiscs.iter().find(|o| o.iface == now.iface && o.handle == now.handle) {
+                add("qdisc drops", old.drops, now.drops);
+            }
+        }
+    }
+    rates
 }
 
 /// Packets an interface dropped or missed, both ways.

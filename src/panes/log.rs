@@ -42,7 +42,7 @@ static EVENTS: Grid<Row> = Grid {
         })
         .keep(70),
         Column::hidden("window", "`in` the window, or `before` it: history", |f, r| {
-            Cell::text(if event(f, r).is_some_and(|e| inside(f, e)) { "in" } else { "before" })
+            Cell::text(if inside(f, r.at) { "in" } else { "before" })
         }),
         Column::text("event", "EVENT", 20, u16::MAX, "what it says", |f, r| {
             event(f, r).map_or(Cell::Blank, |e| Cell::text(event_words(f, e)))
@@ -63,7 +63,7 @@ static EVENTS: Grid<Row> = Grid {
     tree: Tree::Fixed,
     section: |f| (&f.snap.klog).into(),
     summary: |f| {
-        let inside = f.log.iter().filter(|e| inside(f, e)).count();
+        let inside = f.log_in_window;
         let mut line = Line::default()
             .text(num::grouped(f.log.len() as u64))
             .dim(format!(" events, {inside} of them in the window of {}", num::span(f.snap.at.since(f.window_start))));
@@ -87,13 +87,14 @@ fn event<'f>(frame: &'f Frame, row: &Row) -> Option<&'f LogEvent> {
     frame.log.get(row.at)
 }
 
-fn inside(frame: &Frame, event: &LogEvent) -> bool {
-    event.at.is_some_and(|at| at >= frame.window_start)
+/// Whether an event of the log is inside the window.
+fn inside(frame: &Frame, at: usize) -> bool {
+    at + frame.log_in_window >= frame.log.len()
 }
 
 /// What lights a line: a finding that rests on its kind and holds, while the line is inside the window.
 fn severity(frame: &Frame, row: &Row) -> Option<Severity> {
-    let event = event(frame, row).filter(|e| inside(frame, e))?;
+    let event = event(frame, row).filter(|_| inside(frame, row.at))?;
     let ids = told_of(event)?.lights;
     let held = frame.findings.iter().filter(|f| f.active && ids.iter().any(|id| f.id.starts_with(id)));
     held.map(|f| f.severity).max()

@@ -32,7 +32,7 @@ macro_rules! panes {
     };
 }
 
-panes! { why tcp tasks log }
+panes! { why tcp tasks cgroups memory net log }
 
 /// The pane of that name.
 #[must_use]

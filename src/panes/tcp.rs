@@ -2,7 +2,7 @@
 
 use super::names::{address, home_name, local, netns_name, task_line, task_name, text_cell};
 use super::Pane;
-use crate::model::{Frame, StateTally};
+use crate::model::{Frame, StateTally, tally_of};
 use crate::snapshot::{Listener, NetnsCounters, NetnsId, RemoteKey, Sockets, Subject, TaskKey, TcpState, Text};
 use crate::view::{Cell, Column, Entry, Grid, Line, Target, Tree, num};
 use rustc_hash::FxHashMap;
@@ -16,11 +16,11 @@ pub(super) static PANE: Pane = Pane {
 };
 
 fn tally(tally: &StateTally, state: TcpState) -> Cell {
-    Cell::Count(tally.get(state as usize).copied().unwrap_or(0))
+    Cell::Count(tally_of(tally, state))
 }
 
 fn unsettled(tally: &StateTally) -> u64 {
-    let calm = [TcpState::Established, TcpState::Listen].iter().filter_map(|s| tally.get(*s as usize)).sum();
+    let calm = tally_of(tally, TcpState::Established) + tally_of(tally, TcpState::Listen);
     total(tally).saturating_sub(calm)
 }
 
@@ -329,7 +329,7 @@ fn space<'f>(frame: &'f Frame, row: &Space) -> Option<&'f NetnsCounters> {
 }
 
 fn count_of(row: &Space, state: TcpState) -> u64 {
-    row.tcp.get(state as usize).copied().unwrap_or(0)
+    tally_of(&row.tcp, state)
 }
 
 fn summary(frame: &Frame) -> Vec<Line> {

@@ -177,7 +177,7 @@ fn calm(frame: &Frame) -> Vec<Line> {
         lines.push(Line::plain(Role::Label, "What it can't see, and what would show it:"));
         lines.extend(gaps.iter().map(|g| Line::plain(Role::Dim, format!("  {} · {}", g.what, g.fix))));
     }
-    let past: Vec<_> = frame.log.iter().rev().filter(|e| e.at.is_none_or(|at| at < frame.window_start)).take(8).collect();
+    let past: Vec<_> = frame.log.iter().rev().skip(frame.log_in_window).take(8).collect();
     if !past.is_empty() {
         lines.push(Line::default());
         lines.push(Line::plain(Role::Label, "Before this look, from the kernel log:"));

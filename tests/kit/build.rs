@@ -2,21 +2,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use whytop::model::{CgroupFacts, Finding, Frame, Metric, Model, Severity, Story, SubjectLabel, TaskFacts};
-use whytop::snapshot::{
-    CgroupKey, LogEvent, LogValue, Moment, RemoteKey, Side, Snapshot, Subject, Task, TaskKey, TaskState, TcpState,
-};
+use whytop::model::{Before, Finding, Frame, Metric, Model, Severity, Story, SubjectLabel};
+use whytop::snapshot::{CgroupKey, LogEvent, LogValue, Moment, Snapshot, Subject, Task, TaskKey, TaskState};
 
 /// Seconds since boot as a moment.
 pub fn at(secs: f64) -> Moment {
     Moment((secs * 1e9) as u64)
 }
 
+/// A change to what was joined.
+pub type Change = Box<dyn FnOnce(&mut Model)>;
+
 /// A frame in the making.
 #[derive(Default)]
 pub struct Build {
     pub snap: Snapshot,
     pub frame: Frame,
+    /// What only two samples would tell.
+    pub rates: Vec<Change>,
 }
 
 impl Build {
@@ -93,9 +96,10 @@ impl Build {
 
     /// The frame: joined, and lit by its findings.
     pub fn done(mut self) -> Arc<Frame> {
-        join_tasks(&self.snap, &mut self.frame.model);
-        join_sockets(&self.snap, &mut self.frame.model);
-        join_cgroups(&self.snap, &mut self.frame.model);
+        self.frame.model = Model::build(&self.snap, &Before::default());
+        for change in std::mem::take(&mut self.rates) {
+            change(&mut self.frame.model);
+        }
         for found in self.frame.findings.iter().filter(|f| f.active) {
             let worst = self.frame.lit.entry(found.subject.clone()).or_insert(found.severity);
             *worst = (*worst).max(found.severity);
@@ -104,89 +108,6 @@ impl Build {
         self.frame.log = Arc::new(log);
         self.frame.snap = Arc::new(self.snap);
         Arc::new(self.frame)
-    }
-}
-
-fn join_tasks(snap: &Snapshot, model: &mut Model) {
-    let rows = snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
-    for (row, task) in rows.iter().enumerate() {
-        model.by_pid.insert(task.key.pid, task.key);
-        let facts = model.tasks.entry(task.key).or_default();
-        *facts = TaskFacts { row, cpu_pct: facts.cpu_pct.or(Some(0.0)), ..facts.clone() };
-    }
-    for (row, task) in rows.iter().enumerate() {
-        model.totals.tasks += 1;
-        model.totals.threads.merge(&task.by_state);
-        model.totals.zombies += u32::from(task.is_zombie());
-        if let Some(parent) = model.by_pid.get(&task.ppid).copied() {
-            let facts = model.tasks.get_mut(&parent).unwrap();
-            facts.children.push(row);
-            facts.zombie_children += u32::from(task.is_zombie());
-        }
-    }
-}
-
-fn join_sockets(snap: &Snapshot, model: &mut Model) {
-    let Some(sockets) = snap.sockets.data() else { return };
-    let mut count = |netns, owner: Option<TaskKey>, state: TcpState, n: u64| {
-        model.totals.tcp[state as usize] += n;
-        model.tcp_by_netns.entry(netns).or_default()[state as usize] += n;
-        match owner.and_then(|k| model.tasks.get_mut(&k)) {
-            Some(facts) => facts.tcp[state as usize] += n,
-            None => model.tcp_unowned.entry(netns).or_default()[state as usize] += n,
-        }
-    };
-    for group in &sockets.groups {
-        count(group.netns, group.owner, group.state, group.count);
-    }
-    for listener in &sockets.listeners {
-        count(listener.key.netns, listener.owner, TcpState::Listen, 1);
-    }
-    for group in sockets.groups.iter().filter(|g| g.side == Side::Client) {
-        let Some(addr) = group.remote_addr else { continue };
-        let facts = model.remotes.entry(RemoteKey { netns: group.netns, addr, port: group.remote_port }).or_default();
-        facts.tcp[group.state as usize] += group.count;
-        if let Some(owner) = group.owner {
-            match facts.tasks.iter_mut().find(|(k, _)| *k == owner) {
-                Some((_, n)) => *n += group.count,
-                None => facts.tasks.push((owner, group.count)),
-            }
-        }
-        facts.tasks.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    }
-}
-
-fn join_cgroups(snap: &Snapshot, model: &mut Model) {
-    let rows = snap.cgroups.data().map(|c| c.rows.as_slice()).unwrap_or_default();
-    model.cgroups.resize(rows.len(), CgroupFacts::default());
-    for (row, cgroup) in rows.iter().enumerate() {
-        model.cgroup_by_path.insert(cgroup.key.path.clone(), row);
-    }
-    for (row, cgroup) in rows.iter().enumerate() {
-        let path = &*cgroup.key.path;
-        let up = path.rsplit_once('/').map(|(up, _)| if up.is_empty() { "/" } else { up });
-        let parent = up.filter(|_| path != "/").and_then(|up| model.cgroup_by_path.get(up)).copied();
-        model.cgroups[row].parent = parent;
-        if let Some(parent) = parent {
-            model.cgroups[parent].children.push(row);
-        }
-        let limited = |r: usize| rows[r].memory.as_ref().is_some_and(|m| m.limit_bytes.is_some());
-        model.cgroups[row].limit_row = if limited(row) { Some(row) } else { parent.filter(|p| limited(*p)) };
-    }
-    let tasks = snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
-    for task in tasks {
-        let Some(path) = &task.cgroup else { continue };
-        let mut row = model.cgroup_by_path.get(path).copied();
-        if let Some(facts) = model.tasks.get_mut(&task.key) {
-            facts.cgroup_row = row;
-        }
-        while let Some(at) = row {
-            let facts = &mut model.cgroups[at];
-            facts.tasks += 1;
-            facts.blocked += task.by_state.blocked;
-            facts.zombies += u32::from(task.is_zombie());
-            row = facts.parent;
-        }
     }
 }
 

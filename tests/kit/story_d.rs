@@ -4,7 +4,7 @@
 use super::build::{Build, at, cgroup_key};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use whytop::model::{Evidence, EvidenceValue, Frame, IfaceRates, Metric, Severity};
+use whytop::model::{Evidence, EvidenceValue, Frame, IfaceRates, Metric, Model, Severity};
 use whytop::snapshot::{
     Cgroup, Cgroups, Container, Counters, Cpu, CpuUse, Host, Iface, Limits, Listener, ListenerKey, LogValue, MemUse,
     Memory, Net, NetnsCounters, NetnsId, Own, PidsUse, Proto, Qdisc, Section, Side, Slab, Slabs, SockGroup, SockKey,
@@ -35,6 +35,7 @@ pub fn build() -> Build {
     b.snap.at = now;
     b.snap.wall_unix_ns = 1_700_000_047_000_000_000;
     b.frame.window_start = at(3_553_920.0 - 200.0);
+    b.frame.log_in_window = 9;
     b.snap.host = Section::ok(now, host());
     b.snap.cpu = Section::ok(now, Cpu { load: [3012.0, 2480.0, 1203.0], ..Cpu::default() });
     b.snap.own = Own { rss_bytes: 14 * MIB, interval_ns: 1_000_000_000, max_cpu_pct: 10.0, ..Own::default() };
@@ -456,7 +457,24 @@ fn net() -> Net {
 }
 
 fn rates(b: &mut Build) {
-    let model = &mut b.frame.model;
+    b.rates.push(Box::new(moved));
+    b.spark(Subject::Task(key(16951)), Metric::Rss, &[1.0, 1.1, 1.3, 1.5, 1.6, 1.62, 1.63, 1.64]);
+    b.spark(Subject::Task(key(16951)), Metric::Threads, &[60.0, 61.0, 80.0, 120.0, 160.0, 190.0, 210.0, 214.0]);
+    b.spark(Subject::Task(key(16951)), Metric::Blocked, &[0.0, 0.0, 0.0, 0.0, 2.0, 90.0, 180.0, 211.0]);
+    b.spark(Subject::Host, Metric::CpuPct, &[9.0, 12.0, 10.0, 8.0, 14.0, 11.0, 9.0, 9.0]);
+    b.spark(
+        Subject::Cgroup(cgroup_key(CHECKOUT)),
+        Metric::Usage,
+        &[1.1e9, 1.2e9, 1.6e9, 1.9e9, 2.1e9, 2.14e9, 2.14e9, 2.14e9],
+    );
+    b.spark(
+        Subject::Slab("dentry".into()),
+        Metric::SlabBytes,
+        &[140.2e9, 140.6e9, 141.0e9, 141.3e9, 141.9e9, 142.4e9, 142.9e9, 143.0e9],
+    );
+}
+
+fn moved(model: &mut Model) {
     let totals = &mut model.totals;
     totals.cpu_busy_pct = Some(9.2);
     totals.udp_drops_per_s = Some(650.0);
@@ -483,34 +501,13 @@ fn rates(b: &mut Build) {
     );
     model.slab_bytes_per_s.insert("dentry".into(), 716_000.0);
     model.slab_bytes_per_s.insert("inode_cache".into(), 402_000.0);
-    for socket in b.snap.sockets.data().map(|s| s.udp.clone()).unwrap_or_default() {
-        if socket.drops > 0 {
-            model.socket_drops_per_s.insert(Subject::Socket(socket.key), 650.0);
-        }
-    }
-    let tasks = b.snap.tasks.data().unwrap();
-    let blocked = |pid: u32| tasks.rows.iter().any(|t| t.key.pid == pid && t.by_state.blocked > 0);
-    let pids: Vec<u32> = (16_951..17_100).filter(|p| blocked(*p)).collect();
-    for pid in pids {
+    model.socket_drops_per_s.insert(udp_subject(), 650.0);
+    for pid in std::iter::once(16_951).chain(17_000..17_038) {
         model.tasks.entry(key(pid)).or_default().blocked_since = Some(at(3_553_920.0 - 178.0));
     }
     model.tasks.entry(key(4711)).or_default().zombie_since = Some(at(3_553_920.0 - 181.0));
     model.tasks.entry(key(5200)).or_default().cpu_pct = Some(88.0);
     model.tasks.entry(key(7003)).or_default().cpu_pct = Some(12.5);
-    b.spark(Subject::Task(key(16951)), Metric::Rss, &[1.0, 1.1, 1.3, 1.5, 1.6, 1.62, 1.63, 1.64]);
-    b.spark(Subject::Task(key(16951)), Metric::Threads, &[60.0, 61.0, 80.0, 120.0, 160.0, 190.0, 210.0, 214.0]);
-    b.spark(Subject::Task(key(16951)), Metric::Blocked, &[0.0, 0.0, 0.0, 0.0, 2.0, 90.0, 180.0, 211.0]);
-    b.spark(Subject::Host, Metric::CpuPct, &[9.0, 12.0, 10.0, 8.0, 14.0, 11.0, 9.0, 9.0]);
-    b.spark(
-        Subject::Cgroup(cgroup_key(CHECKOUT)),
-        Metric::Usage,
-        &[1.1e9, 1.2e9, 1.6e9, 1.9e9, 2.1e9, 2.14e9, 2.14e9, 2.14e9],
-    );
-    b.spark(
-        Subject::Slab("dentry".into()),
-        Metric::SlabBytes,
-        &[140.2e9, 140.6e9, 141.0e9, 141.3e9, 141.9e9, 142.4e9, 142.9e9, 143.0e9],
-    );
 }
 
 fn log(b: &mut Build) {
