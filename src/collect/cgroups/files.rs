@@ -1,7 +1,7 @@
 //! The files of one cgroup directory: opened by name below its descriptor, those that it lacks remembered.
 
-use crate::collect::io;
 use rustix::fd::BorrowedFd;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
 
@@ -162,7 +162,7 @@ impl Files<'_> {
         if self.lacks.0 & file.bit() != 0 {
             return None;
         }
-        match io::read_at(self.dir, file.name(), &mut reading.buf) {
+        match read_file(self.dir, file.name(), &mut reading.buf) {
             Ok(()) => Some(&reading.buf),
             // A removed cgroup's files give ENODEV; the walk will find it gone.
             Err(Errno::NODEV) => None,
@@ -188,9 +188,28 @@ impl Files<'_> {
     }
 }
 
+/// Reads a cgroup file. The kernel gives such a file whole to a read with room for it, so a short read is its end: that
+/// saves a call a file against reading until nothing comes.
+fn read_file(dir: BorrowedFd<'_>, name: &CStr, buf: &mut Vec<u8>) -> Result<(), Errno> {
+    let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    buf.clear();
+    loop {
+        buf.reserve(ROOM);
+        match rustix::io::read(&fd, rustix::buffer::spare_capacity(buf)) {
+            Ok(n) if n == 0 || buf.len() < buf.capacity() => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Room for any `memory.stat`.
+const ROOM: usize = 8192;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::io;
     use rustix::fd::AsFd;
 
     #[test]

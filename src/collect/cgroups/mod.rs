@@ -4,6 +4,7 @@ mod files;
 mod mounts;
 mod parse;
 mod pass;
+mod places;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use crate::snapshot::{CgroupLayout, Cgroups, Counters, Gap, Hierarchy, Moment, S
 use files::{File, Files, Lacks, Reading};
 use mounts::Mounts;
 use pass::{Found, Pass, Roles, StatBudget};
-use row::TREES;
+use places::TREES;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::path::Path;

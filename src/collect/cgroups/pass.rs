@@ -2,9 +2,8 @@
 
 use super::files::Reading;
 use super::mounts::Mount;
-use super::row::{Dir, Each};
+use super::places::{Dir, Each};
 use super::v1::Bounds;
-use rustix::fd::OwnedFd;
 
 /// Which hierarchy has what.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,19 +20,27 @@ pub struct Roles {
     pub freezer_v1: Option<usize>,
     /// The v2 tree.
     pub unified: Option<usize>,
+    /// The v2 tree, when the memory controller is not bound to v1.
+    pub memory_v2: Option<usize>,
+    /// The v2 tree, when the cpu controller is not bound to v1.
+    pub cpu_v2: Option<usize>,
 }
 
 impl Roles {
     /// Reads the mounts' controllers.
     pub fn of(trees: &[Mount]) -> Self {
         let v1 = |controller| trees.iter().position(|m| m.has(controller));
+        let (memory_v1, cpu_v1) = (v1("memory"), v1("cpu"));
+        let unified = trees.iter().position(|m| m.controllers.is_none());
         Self {
-            memory_v1: v1("memory"),
+            memory_v1,
             pids_v1: v1("pids"),
-            cpu_v1: v1("cpu"),
+            cpu_v1,
             cpuacct_v1: v1("cpuacct"),
             freezer_v1: v1("freezer"),
-            unified: trees.iter().position(|m| m.controllers.is_none()),
+            unified,
+            memory_v2: unified.filter(|_| memory_v1.is_none()),
+            cpu_v2: unified.filter(|_| cpu_v1.is_none()),
         }
     }
 
@@ -44,7 +51,7 @@ impl Roles {
 
     /// Where the memory controller is.
     pub fn memory(self) -> Option<usize> {
-        self.memory_v1.or(self.unified)
+        self.memory_v1.or(self.memory_v2)
     }
 }
 
@@ -87,11 +94,10 @@ pub struct Found {
 
 impl Found {
     /// Counts the directories of one path.
-    pub fn count(&mut self, dirs: &Each<Option<Dir>>, fds: &Each<Option<OwnedFd>>) {
+    pub fn count(&mut self, dirs: &Each<Option<Dir>>) {
         for (count, dir) in self.directories.iter_mut().zip(dirs) {
             *count += u64::from(dir.is_some());
         }
-        self.fds_kept += fds.iter().flatten().count();
     }
 
     /// Whether every directory was seen.

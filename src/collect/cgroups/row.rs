@@ -3,29 +3,12 @@
 //! Every pass reads what is cheap and tells whether anything moved: usage, CPU time, and the hit counters where there
 //! is a limit to hit. The rest is read when that moved, when the cgroup is at its limit, and in turn.
 
-use super::files::{File, Files, Lacks, Reading};
-use super::pass::{Pass, Roles};
+use super::files::{File, Reading};
+use super::pass::Pass;
+use super::places::Places;
 use super::{v1, v2};
 use crate::collect::{containers, now};
 use crate::snapshot::{Cgroup, CgroupKey, PidsUse, Text};
-use rustix::fd::BorrowedFd;
-
-/// How many hierarchies are read at most: v2 and the five v1 controllers that could each be on their own.
-pub const TREES: usize = 6;
-
-/// One of something for each hierarchy.
-pub type Each<T> = [T; TREES];
-
-/// What is known of a cgroup's directory in one hierarchy.
-#[derive(Clone, Copy, Debug)]
-pub struct Dir {
-    /// `st_ino`.
-    pub inode: u64,
-    /// `st_nlink − 2`; `None` on a file system that does not count so.
-    pub subdirs: Option<u64>,
-    /// Files that are not there.
-    pub lacks: Lacks,
-}
 
 /// A cgroup between passes.
 #[derive(Debug)]
@@ -34,6 +17,10 @@ pub struct Row {
     pub last: Cgroup,
     /// Passes since everything but `memory.stat` was read; `None` before the first time.
     age: Option<u32>,
+    /// Passes from one such reading to the next.
+    period: u32,
+    /// Whether anything moved since the last one.
+    moved: bool,
     /// Passes since `memory.stat` was read.
     stat_age: u32,
     /// Whether its container's name is known, or it has none.
@@ -42,8 +29,11 @@ pub struct Row {
     turn: u32,
 }
 
-/// How many passes go by before everything is read again of a cgroup that does not move.
-const ROTA: u32 = 10;
+/// How many passes go by before everything is read again of a cgroup that is not near a limit.
+pub const ROTA: u32 = 10;
+
+/// The same for one that has not moved since several such turns.
+const ROTA_MAX: u32 = 80;
 
 /// The part of a limit at which a cgroup is watched closely.
 const NEAR: (u64, u64) = (9, 10);
@@ -59,59 +49,76 @@ impl Row {
             pod_uid: meaning.pod_uid,
             ..Cgroup::default()
         };
-        Self { named: last.container.is_none(), last, age: None, stat_age: 0, turn: turn % ROTA }
+        Self {
+            named: last.container.is_none(),
+            last,
+            age: None,
+            period: ROTA,
+            moved: true,
+            stat_age: 0,
+            turn: turn % ROTA,
+        }
     }
 
     /// Reads what is due.
-    pub fn read(&mut self, fds: &Each<Option<BorrowedFd<'_>>>, dirs: &mut Each<Option<Dir>>, pass: &mut Pass<'_>) {
-        let inode = dirs.iter().flatten().next().map_or(0, |d| d.inode);
+    pub fn read(&mut self, places: &mut Places<'_>, pass: &mut Pass<'_>) {
+        let inode = places.dirs.iter().flatten().next().map_or(0, |d| d.inode);
         if inode != self.last.key.inode {
             // Removed and made again under the same name: nothing of the old one holds.
             *self = Self::new(self.last.key.path.clone(), self.turn);
             self.last.key.inode = inode;
         }
-        let mut places = Places { fds, dirs, roles: pass.roles };
-        let before = self.signs();
-        self.probe(&mut places, pass.reading);
-        let signs = self.signs();
-        let hot = self.near_limit() || signs.hits != before.hits;
         let new = self.age.is_none();
-        let due = self.age.is_none_or(|age| age >= ROTA);
-        if due || hot || pass.eager {
+        let due = pass.eager || self.age.is_none_or(|age| age >= self.period);
+        let before = self.signs();
+        places.keep = true;
+        self.probe(due, places, pass.reading);
+        places.keep = false;
+        let signs = self.signs();
+        self.moved |= signs != before;
+        let hot = self.near_limit() || signs.hits != before.hits;
+        if due || hot {
+            self.period = if self.moved { ROTA } else { (self.period * 2).min(ROTA_MAX) };
             self.age = Some(if new { self.turn } else { 0 });
-            self.read_all(&mut places, pass);
+            self.moved = false;
+            self.read_all(places, pass);
         } else {
             self.age = self.age.map(|age| age + 1);
             if pass.kills_moved {
-                self.read_kills(&mut places, pass.reading);
+                self.read_kills(places, pass.reading);
             }
             if signs != before {
-                self.read_moving(&mut places, pass.reading);
+                self.read_moving(places, pass.reading);
             }
         }
-        self.read_stat(&mut places, hot, new, pass);
+        self.read_stat(places, hot, new, pass);
     }
 
-    /// The cheapest files that show whether anything goes on.
-    fn probe(&mut self, places: &mut Places<'_, '_>, reading: &mut Reading) {
-        let first = self.age.is_none();
-        if let Some(mut files) = places.get(places.roles.memory_v1) {
-            v1::probe_memory(self.last.memory.get_or_insert_default(), first, &mut files, reading);
-        } else if let Some(mut files) = places.get(places.roles.unified) {
-            v2::probe_memory(&mut self.last.memory, first, &mut files, reading);
-        }
+    /// The cheapest files that show whether anything goes on. `due`: all of them, as the rest will be read too.
+    fn probe(&mut self, due: bool, places: &mut Places<'_>, reading: &mut Reading) {
+        let used = self.last.cpu.and_then(|cpu| cpu.usage_usec);
         if let Some(mut files) = places.get(places.roles.cpuacct_v1) {
             let cpu = self.last.cpu.get_or_insert_default();
             cpu.usage_usec = files.number(File::CpuacctUsage, reading).map(|ns| ns / 1000);
         } else if let Some(mut files) = places.get(places.roles.unified) {
             v2::read_cpu_stat(&mut self.last.cpu, &mut files, reading);
         }
+        let idle = used.is_some() && self.last.cpu.and_then(|cpu| cpu.usage_usec) == used;
+        if idle && !due && self.last.pids.is_some_and(|pids| pids.current == 0) && !self.near_limit() {
+            // Nobody is in it and nobody was: its memory changes by reclaim only, and is read in turn.
+            return;
+        }
+        if let Some(mut files) = places.get(places.roles.memory_v1) {
+            v1::probe_memory(self.last.memory.get_or_insert_default(), due, &mut files, reading);
+        } else if let Some(mut files) = places.get(places.roles.memory_v2) {
+            v2::probe_memory(&mut self.last.memory, due, &mut files, reading);
+        }
         if self.last.pids.is_some_and(|pids| pids.limit.is_some()) {
             self.read_pids_current(places, reading);
         }
     }
 
-    fn read_pids_current(&mut self, places: &mut Places<'_, '_>, reading: &mut Reading) {
+    fn read_pids_current(&mut self, places: &mut Places<'_>, reading: &mut Reading) {
         let Some(mut files) = places.get(places.roles.pids()) else { return };
         match files.number(File::PidsCurrent, reading) {
             Some(current) => self.last.pids.get_or_insert_default().current = current,
@@ -120,7 +127,7 @@ impl Row {
     }
 
     /// What changes only when the cgroup does something.
-    fn read_moving(&mut self, places: &mut Places<'_, '_>, reading: &mut Reading) {
+    fn read_moving(&mut self, places: &mut Places<'_>, reading: &mut Reading) {
         if self.last.pids.is_none_or(|pids| pids.limit.is_none()) {
             self.read_pids_current(places, reading);
         }
@@ -135,16 +142,16 @@ impl Row {
     }
 
     /// The counters of OOM kills alone: some cgroup of the host has had one.
-    fn read_kills(&mut self, places: &mut Places<'_, '_>, reading: &mut Reading) {
+    fn read_kills(&mut self, places: &mut Places<'_>, reading: &mut Reading) {
         let Some(memory) = &mut self.last.memory else { return };
         if let Some(mut files) = places.get(places.roles.memory_v1) {
             v1::read_oom_control(memory, &mut files, reading);
-        } else if let Some(mut files) = places.get(places.roles.unified) {
+        } else if let Some(mut files) = places.get(places.roles.memory_v2) {
             v2::read_events(memory, &mut files, reading);
         }
     }
 
-    fn read_all(&mut self, places: &mut Places<'_, '_>, pass: &mut Pass<'_>) {
+    fn read_all(&mut self, places: &mut Places<'_>, pass: &mut Pass<'_>) {
         for dir in places.dirs.iter_mut().flatten() {
             dir.lacks.forget();
         }
@@ -153,14 +160,22 @@ impl Row {
             let memory = self.last.memory.get_or_insert_default();
             v1::read_memory(memory, pass.bounds, &mut files, pass.reading);
         }
+        if let Some(memory) = &mut self.last.memory
+            && let Some(mut files) = places.get(places.roles.memory_v2)
+        {
+            v2::read_memory(memory, &mut files, pass.reading);
+        }
         if let Some(mut files) = places.get(places.roles.freezer_v1) {
             self.last.frozen = v1::frozen(&mut files, pass.reading);
         }
         if let Some(mut files) = places.get(places.roles.cpu_v1) {
             v1::read_quota(self.last.cpu.get_or_insert_default(), &mut files, pass.reading);
         }
+        if let Some(mut files) = places.get(places.roles.cpu_v2) {
+            v2::read_quota(&mut self.last.cpu, &mut files, pass.reading);
+        }
         if let Some(mut files) = places.get(places.roles.unified) {
-            v2::read_all(&mut self.last, &mut files, pass.reading);
+            v2::read_core(&mut self.last, &mut files, pass.reading);
         }
         self.read_pids_current(places, pass.reading);
         if let Some(pids) = &mut self.last.pids
@@ -176,17 +191,18 @@ impl Row {
     }
 
     /// `memory.stat`: thousands of dying cgroups below make it take seconds, so it has a budget of its own.
-    fn read_stat(&mut self, places: &mut Places<'_, '_>, hot: bool, new: bool, pass: &mut Pass<'_>) {
+    fn read_stat(&mut self, places: &mut Places<'_>, hot: bool, new: bool, pass: &mut Pass<'_>) {
+        let period = if hot { 1 } else { self.period };
         let Some(memory) = &mut self.last.memory else { return };
         self.stat_age = self.stat_age.saturating_add(1);
-        let (age, period) = if pass.eager || new { (u32::MAX, 1) } else { (self.stat_age, if hot { 1 } else { ROTA }) };
+        let (age, period) = if pass.eager || new { (u32::MAX, 1) } else { (self.stat_age, period) };
         if !pass.stat.allows(age, period) {
             return;
         }
         let began = now();
         if let Some(mut files) = places.get(places.roles.memory_v1) {
             v1::read_stat(memory, &mut files, pass.reading);
-        } else if let Some(mut files) = places.get(places.roles.unified) {
+        } else if let Some(mut files) = places.get(places.roles.memory_v2) {
             v2::read_stat(memory, &mut files, pass.reading);
         }
         self.stat_age = if new { self.turn } else { 0 };
@@ -222,20 +238,4 @@ struct Signs {
     hits: Option<[Option<u64>; 3]>,
     cpu: Option<u64>,
     pids: Option<u64>,
-}
-
-/// The directories of one cgroup, by what they are for.
-struct Places<'a, 'f> {
-    fds: &'a Each<Option<BorrowedFd<'f>>>,
-    dirs: &'a mut Each<Option<Dir>>,
-    roles: Roles,
-}
-
-impl Places<'_, '_> {
-    fn get(&mut self, tree: Option<usize>) -> Option<Files<'_>> {
-        let tree = tree?;
-        let dir = (*self.fds.get(tree)?)?;
-        let lacks = &mut self.dirs.get_mut(tree)?.as_mut()?.lacks;
-        Some(Files { dir, lacks })
-    }
 }

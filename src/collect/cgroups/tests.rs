@@ -131,11 +131,12 @@ fn copy(fixture: &str) -> (tempfile::TempDir, CgroupsCollector) {
 #[test]
 fn what_moves_is_read_at_once_and_the_rest_in_turn() {
     let (dir, mut collector) = copy("cgroup1");
-    look(&mut collector);
     let path = format!("/docker/{ID1}");
     let set = |controller: &str, file: &str, text: &str| {
         std::fs::write(dir.path().join(format!("sys/fs/cgroup/{controller}{path}/{file}")), text).unwrap();
     };
+    set("pids", "pids.current", "1\n");
+    look(&mut collector);
     // Quiet: a new limit is seen in turn only.
     set("memory", "memory.limit_in_bytes", "41943040\n");
     let limits: Vec<_> = (0..11).map(|_| row(&look(&mut collector), &path).memory.unwrap().limit_bytes).collect();
@@ -154,6 +155,22 @@ fn what_moves_is_read_at_once_and_the_rest_in_turn() {
     set("cpuacct", "cpuacct.usage", "300000000\n");
     set("cpu", "cpu.stat", "nr_periods 20\nnr_throttled 15\nthrottled_time 500000000\n");
     assert_eq!(row(&look(&mut collector), &path).cpu.unwrap().throttled_periods, Some(15));
+}
+
+#[test]
+fn an_empty_cgroup_is_probed_by_its_cpu_time_alone() {
+    let (dir, mut collector) = copy("cgroup1");
+    let path = format!("/docker/{ID1}");
+    let set = |file: &str, text: &str| std::fs::write(dir.path().join(format!("sys/fs/cgroup/{file}")), text).unwrap();
+    assert_eq!(row(&look(&mut collector), &path).pids.unwrap().current, 0);
+    set(&format!("memory{path}/memory.usage_in_bytes"), "4096\n");
+    let usage = |row: Cgroup| row.memory.unwrap().usage_bytes;
+    // Reclaim may change its memory: that is found in turn.
+    assert!((0..11).any(|_| usage(row(&look(&mut collector), &path)) == Some(4096)));
+    set(&format!("cpuacct{path}/cpuacct.usage"), "300000000\n");
+    set(&format!("memory{path}/memory.usage_in_bytes"), "8192\n");
+    let row = row(&look(&mut collector), &path);
+    assert_eq!((row.pids.unwrap().current, usage(row)), (0, Some(8192)));
 }
 
 #[test]

@@ -22,13 +22,13 @@ impl Default for Bounds {
     }
 }
 
-/// Usage, and the hit counters where there is a limit to hit. `first`: whether there is one is not known yet.
-pub fn probe_memory(memory: &mut MemUse, first: bool, files: &mut Files<'_>, reading: &mut Reading) {
+/// Usage, and the hit counters where there is a limit to hit. `due`: whether there is one will be read anew.
+pub fn probe_memory(memory: &mut MemUse, due: bool, files: &mut Files<'_>, reading: &mut Reading) {
     memory.usage_bytes = files.number(File::Usage, reading);
-    if first || memory.limit_bytes.is_some() {
+    if due || memory.limit_bytes.is_some() {
         memory.limit_hits = files.number(File::Failcnt, reading);
     }
-    if first || memory.swap_limit_bytes.is_some() {
+    if due || memory.swap_limit_bytes.is_some() {
         memory.swap_limit_hits = files.number(File::MemswFailcnt, reading);
     }
 }

@@ -5,15 +5,15 @@ use super::parse;
 use crate::collect::pressure;
 use crate::snapshot::{Cgroup, CpuUse, MemUse};
 
-/// Usage, and the events where there is a limit to hit. `first`: whether there is one is not known yet.
-pub fn probe_memory(memory: &mut Option<MemUse>, first: bool, files: &mut Files<'_>, reading: &mut Reading) {
+/// Usage, and the events where there is a limit to hit. `due`: whether there is one will be read anew.
+pub fn probe_memory(memory: &mut Option<MemUse>, due: bool, files: &mut Files<'_>, reading: &mut Reading) {
     let usage = files.number(File::MemoryCurrent, reading);
     if usage.is_none() && memory.is_none() {
         return;
     }
     let memory = memory.get_or_insert_default();
     memory.usage_bytes = usage;
-    if first || memory.limit_bytes.is_some() || memory.high_bytes.is_some() {
+    if due || memory.limit_bytes.is_some() || memory.high_bytes.is_some() {
         read_events(memory, files, reading);
     }
 }
@@ -34,24 +34,28 @@ fn take_events(memory: &mut MemUse, raw: Option<&[u8]>) -> bool {
     true
 }
 
-/// Everything but `memory.stat`, the pids controller and pressure.
-pub fn read_all(row: &mut Cgroup, files: &mut Files<'_>, reading: &mut Reading) {
-    if let Some(memory) = &mut row.memory
-        && let Some(limit) = files.read(File::MemoryMax, reading).and_then(parse::limit)
-    {
-        memory.limit_bytes = limit;
-        memory.high_bytes = files.limit(File::MemoryHigh, reading);
-        memory.peak_bytes = files.number(File::MemoryPeak, reading);
-        memory.swap_bytes = files.number(File::SwapCurrent, reading);
-        memory.swap_limit_bytes = files.limit(File::SwapMax, reading);
-        memory.swap_limit_hits = files.read(File::SwapEvents, reading).and_then(|raw| parse::value(raw, "max"));
-        read_events(memory, files, reading);
-    }
+/// Limits, peak and swap. What [`read_stat`] gives stays.
+pub fn read_memory(memory: &mut MemUse, files: &mut Files<'_>, reading: &mut Reading) {
+    memory.limit_bytes = files.limit(File::MemoryMax, reading);
+    memory.high_bytes = files.limit(File::MemoryHigh, reading);
+    memory.peak_bytes = files.number(File::MemoryPeak, reading);
+    memory.swap_bytes = files.number(File::SwapCurrent, reading);
+    memory.swap_limit_bytes = files.limit(File::SwapMax, reading);
+    memory.swap_limit_hits = files.read(File::SwapEvents, reading).and_then(|raw| parse::value(raw, "max"));
+    read_events(memory, files, reading);
+}
+
+/// `cpu.max`.
+pub fn read_quota(cpu: &mut Option<CpuUse>, files: &mut Files<'_>, reading: &mut Reading) {
     if let Some((quota, period)) = files.read(File::CpuMax, reading).and_then(parse::cpu_max) {
-        let cpu = row.cpu.get_or_insert_default();
+        let cpu = cpu.get_or_insert_default();
         cpu.quota_usec = quota;
         cpu.period_usec = Some(period);
     }
+}
+
+/// What every directory has: whether it is frozen, and the dying below it. Frozen in v1 stays frozen.
+pub fn read_core(row: &mut Cgroup, files: &mut Files<'_>, reading: &mut Reading) {
     if let Some(frozen) = files.read(File::CgroupEvents, reading).and_then(|raw| parse::value(raw, "frozen")) {
         row.frozen = Some(frozen != 0 || row.frozen == Some(true));
     }

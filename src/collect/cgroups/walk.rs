@@ -3,13 +3,13 @@
 //! A directory's link count is 2 + its subdirectories. As long as every known child is still there under its inode and
 //! there are as many as the count says, nothing has come or gone, and no directory is listed.
 
-use super::files::Lacks;
 use super::pass::Pass;
-use super::row::{Dir, Each, Row, TREES};
+use super::places::{Dir, Each, Open, Places, TREES};
+use super::row::{ROTA, Row};
 use crate::collect::io::gone_is_none;
 use crate::snapshot::Text;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use std::ffi::{CStr, CString};
 
 /// Cgroups nested deeper than this are left out, and said to be.
@@ -24,6 +24,8 @@ pub struct Node {
     /// Where a hierarchy's mounted root is.
     mounted: Each<bool>,
     children: Vec<Node>,
+    /// Passes until its children are looked up in every hierarchy again, not only in the first that it stands in.
+    until_all: u32,
     /// What is known of the cgroup.
     pub row: Row,
 }
@@ -36,7 +38,15 @@ impl Node {
 
     fn named(name: CString, path: Text, turn: u32) -> Self {
         let row = Row::new(path, turn);
-        Self { name, fds: Each::default(), dirs: Each::default(), mounted: Each::default(), children: Vec::new(), row }
+        Self {
+            name,
+            fds: Each::default(),
+            dirs: Each::default(),
+            mounted: Each::default(),
+            children: Vec::new(),
+            until_all: 0,
+            row,
+        }
     }
 
     /// Hangs the root directory of hierarchy `tree` in at `prefix`, which is empty for the hierarchy's own root.
@@ -44,106 +54,42 @@ impl Node {
         let mut node = self;
         for part in prefix.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
             let Ok(name) = CString::new(part) else { return };
-            node = node.child(&name, 0);
+            node = child(&mut node.children, &node.row.last.key.path, &name, 0);
         }
         let Ok(stat) = rustix::fs::fstat(&fd) else { return };
         if let Some(((slot, dir), mounted)) = node.fds.iter_mut().zip(&mut node.dirs).zip(&mut node.mounted).nth(tree) {
-            (*slot, *dir, *mounted) = (Some(fd), Some(dir_of(&stat)), true);
+            (*slot, *dir, *mounted) = (Some(fd), Some(Dir::of(&stat)), true);
         }
     }
 
-    fn child(&mut self, name: &CStr, turn: u32) -> &mut Self {
-        let at = match self.children.binary_search_by(|c| c.name.as_c_str().cmp(name)) {
-            Ok(at) => at,
-            Err(at) => {
-                let parent = if &*self.row.last.key.path == "/" { "" } else { &self.row.last.key.path };
-                let path = format!("{parent}/{}", name.to_string_lossy());
-                self.children.insert(at, Self::named(name.to_owned(), path.into(), turn));
-                at
-            }
-        };
-        #[expect(clippy::indexing_slicing, reason = "found or inserted there")]
-        &mut self.children[at]
-    }
-
-    /// Reads this cgroup and everything below it. `opened`: its directories that are open for this pass only.
-    pub fn visit(&mut self, opened: &Each<Option<OwnedFd>>, depth: usize, pass: &mut Pass<'_>) {
-        let Self { fds, dirs, mounted, row, children, .. } = self;
+    /// Reads this cgroup and everything below it. `parents`: the directories that it stands in.
+    pub fn visit(&mut self, parents: &Open<'_>, depth: usize, pass: &mut Pass<'_>) {
+        let Self { name, fds, dirs, mounted, row, children, until_all } = self;
         for ((fd, dir), _) in fds.iter().zip(dirs.iter_mut()).zip(*mounted).filter(|(_, mounted)| *mounted) {
             // No parent of ours looks a hierarchy's root up.
             if let (Some(dir), Some(Ok(stat))) = (dir, fd.as_ref().map(rustix::fs::fstat)) {
-                dir.subdirs = dir_of(&stat).subdirs;
+                dir.subdirs = Dir::of(&stat).subdirs;
             }
         }
-        let mut open: Each<Option<BorrowedFd<'_>>> = Each::default();
-        for (slot, (kept, opened)) in open.iter_mut().zip(fds.iter().zip(opened)) {
-            *slot = kept.as_ref().or(opened.as_ref()).map(AsFd::as_fd);
+        pass.found.count(dirs);
+        let mut places = Places::new(name, parents, fds, dirs, pass);
+        if places.dirs.iter().any(Option::is_some) {
+            row.read(&mut places, pass);
         }
-        if open.iter().any(Option::is_some) {
-            pass.found.count(dirs, fds);
-            row.read(&open, dirs, pass);
-        }
-        let mut found = Vec::new();
-        for (tree, (fd, dir)) in open.iter().zip(dirs.iter()).enumerate() {
-            let (Some(fd), Some(dir)) = (fd, dir) else { continue };
-            if recheck(children, tree, *fd, dir.subdirs) {
-                continue;
-            }
-            if depth < DEPTH_MAX {
-                list(*fd, pass, |name, dir| found.push((tree, name, dir)));
-            } else {
-                pass.found.too_deep = true;
-            }
-        }
-        self.adopt(found, pass);
-        self.descend(opened, depth, pass);
-    }
-
-    fn adopt(&mut self, found: Vec<(usize, CString, Dir)>, pass: &mut Pass<'_>) {
+        let found = look_below(children, until_all, &mut places, depth, pass);
         for (tree, name, dir) in found {
             pass.turn = pass.turn.wrapping_add(1);
-            let child = self.child(&name, pass.turn);
-            if let Some(slot) = child.dirs.get_mut(tree)
-                && slot.is_none()
-            {
+            let child = child(children, &row.last.key.path, &name, pass.turn);
+            if let Some(slot @ None) = child.dirs.get_mut(tree) {
                 *slot = Some(dir);
             }
         }
-        self.children.retain(|c| c.dirs.iter().any(Option::is_some) || !c.children.is_empty());
-    }
-
-    fn descend(&mut self, opened: &Each<Option<OwnedFd>>, depth: usize, pass: &mut Pass<'_>) {
-        for child in &mut self.children {
-            let mut transient: Each<Option<OwnedFd>> = Each::default();
-            for tree in 0..TREES {
-                let parent = self.fds.get(tree).and_then(Option::as_ref).or(opened.get(tree).and_then(Option::as_ref));
-                child.open(tree, parent, &mut transient, pass);
-            }
-            child.visit(&transient, depth + 1, pass);
-        }
-    }
-
-    /// Opens its directory in `tree` where it isn't: to keep, while there is room for descriptors, else for this pass.
-    fn open(
-        &mut self,
-        tree: usize,
-        parent: Option<&OwnedFd>,
-        transient: &mut Each<Option<OwnedFd>>,
-        pass: &mut Pass<'_>,
-    ) {
-        let (Some(kept), Some(Some(_)), Some(parent)) = (self.fds.get_mut(tree), self.dirs.get(tree), parent) else {
-            return;
-        };
-        if kept.is_some() {
-            return;
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(fd) = rustix::fs::openat(parent, &self.name, flags, Mode::empty()) else { return };
-        if pass.fds_left > 0 {
-            pass.fds_left -= 1;
-            *kept = Some(fd);
-        } else if let Some(slot) = transient.get_mut(tree) {
-            *slot = Some(fd);
+        children.retain(|c| c.dirs.iter().any(Option::is_some) || !c.children.is_empty());
+        pass.fds_left = places.fds_left;
+        pass.found.fds_kept += places.kept_count();
+        let open = places.all_open();
+        for child in children {
+            child.visit(&open, depth + 1, pass);
         }
     }
 
@@ -158,30 +104,85 @@ impl Node {
     }
 }
 
-/// Looks every known child up again in one hierarchy. `false`: the directory must be listed.
-fn recheck(children: &mut [Node], tree: usize, parent: BorrowedFd<'_>, subdirs: Option<u64>) -> bool {
-    let mut alive = 0;
+/// Checks the children, and gives the directories that are new. Runtimes make and remove a cgroup in all hierarchies at
+/// once: while nothing changes in the first one, the others are looked at in turn.
+fn look_below(
+    children: &mut [Node],
+    until_all: &mut u32,
+    places: &mut Places<'_>,
+    depth: usize,
+    pass: &mut Pass<'_>,
+) -> Vec<(usize, CString, Dir)> {
+    let mut found = Vec::new();
+    let (mut changed, mut first) = (false, true);
+    places.keep = true;
+    for tree in 0..TREES {
+        let Some(Some(Dir { subdirs, .. })) = places.dirs.get(tree).copied() else { continue };
+        if !std::mem::take(&mut first) && *until_all > 0 && !changed && !pass.eager {
+            continue;
+        }
+        let childless = !children.iter().any(|c| matches!(c.dirs.get(tree), Some(Some(_))));
+        if childless && subdirs == Some(0) {
+            continue;
+        }
+        let Some(fd) = places.open(tree) else { continue };
+        let Recheck { complete, gone } = recheck(children, tree, fd, subdirs);
+        changed |= gone || !complete;
+        if complete {
+            continue;
+        }
+        if depth < DEPTH_MAX {
+            list(fd, pass, |name, dir| found.push((tree, name, dir)));
+        } else {
+            pass.found.too_deep = true;
+        }
+    }
+    // After a change once more: the runtime may be at it still.
+    *until_all = if changed { 0 } else { until_all.checked_sub(1).unwrap_or(ROTA) };
+    found
+}
+
+/// The child `name` of the cgroup at `parent`, made if it is new.
+fn child<'a>(children: &'a mut Vec<Node>, parent: &str, name: &CStr, turn: u32) -> &'a mut Node {
+    let at = match children.binary_search_by(|c| c.name.as_c_str().cmp(name)) {
+        Ok(at) => at,
+        Err(at) => {
+            let parent = if parent == "/" { "" } else { parent };
+            let path = format!("{parent}/{}", name.to_string_lossy());
+            children.insert(at, Node::named(name.to_owned(), path.into(), turn));
+            at
+        }
+    };
+    #[expect(clippy::indexing_slicing, reason = "found or inserted there")]
+    &mut children[at]
+}
+
+/// What looking every known child up again says of a directory.
+struct Recheck {
+    /// Whether nothing else can be in it. Otherwise it must be listed.
+    complete: bool,
+    /// Whether a child has gone or was made again.
+    gone: bool,
+}
+
+fn recheck(children: &mut [Node], tree: usize, parent: BorrowedFd<'_>, subdirs: Option<u64>) -> Recheck {
+    let (mut alive, mut gone) = (0, false);
     for child in children {
         let (Some(slot), Some(fd)) = (child.dirs.get_mut(tree), child.fds.get_mut(tree)) else { continue };
         let Some(known) = slot else { continue };
         let Ok(stat) = rustix::fs::statat(parent, &child.name, AtFlags::SYMLINK_NOFOLLOW) else {
-            (*slot, *fd) = (None, None);
+            (*slot, *fd, gone) = (None, None, true);
             continue;
         };
-        let now = dir_of(&stat);
+        let now = Dir::of(&stat);
         alive += 1;
         if now.inode == known.inode {
             known.subdirs = now.subdirs;
         } else {
-            (*slot, *fd) = (Some(now), None);
+            (*slot, *fd, gone) = (Some(now), None, true);
         }
     }
-    subdirs == Some(alive)
-}
-
-#[allow(clippy::useless_conversion, reason = "st_nlink has 32 bits on other architectures")]
-fn dir_of(stat: &Stat) -> Dir {
-    Dir { inode: stat.st_ino, subdirs: u64::from(stat.st_nlink).checked_sub(2), lacks: Lacks::default() }
+    Recheck { complete: subdirs == Some(alive), gone }
 }
 
 /// Gives the subdirectories of `dir`. One that can't be listed is counted.
@@ -207,7 +208,7 @@ fn list(dir: BorrowedFd<'_>, pass: &mut Pass<'_>, mut give: impl FnMut(CString, 
         if let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
         {
-            give(name.to_owned(), dir_of(&stat));
+            give(name.to_owned(), Dir::of(&stat));
         }
     }
 }
