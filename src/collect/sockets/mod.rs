@@ -282,8 +282,11 @@ impl SocketsCollector {
             gap("owners of sockets, other network namespaces".into(), "the list of processes, not read yet");
         } else if self.fds.is_none() {
             gap("owners of sockets".into(), "a /proc that can be opened");
-        } else if self.owners.any_denied() || tasks.is_some_and(|t| !t.gaps.is_empty()) {
+        } else if self.owners.any_hidden(tasks.is_none_or(|t| t.gaps.is_empty())) {
             gap("owners of other users' sockets".into(), "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        }
+        if self.owners.still_unknown() > 0 {
+            gap("owners of new sockets".into(), "the next samples: the search is bounded in each");
         }
         let hidden = tasks.map_or(0, |t| {
             t.rows.iter().filter(|t| t.netns.is_none() && !t.kthread && t.state != TaskState::Zombie).count()
@@ -292,13 +295,13 @@ impl SocketsCollector {
             gap(format!("network namespaces of {hidden} processes"), "CAP_SYS_PTRACE");
         }
         if self.pass.unread > 0 {
-            gap(format!("sockets of {} network namespaces", self.pass.unread), "CAP_SYS_ADMIN");
+            gap(format!("sockets of {} network namespaces", self.pass.unread), "CAP_SYS_ADMIN and CAP_SYS_PTRACE");
         }
         if self.pass.sources[1] {
-            let fix = if self.no_diag[0] || self.no_diag[1] {
-                "the kernel modules tcp_diag and udp_diag"
-            } else {
-                "CAP_SYS_ADMIN"
+            let fix = match (self.roots.is_live(), self.no_diag) {
+                (false, _) => "the running system's own /proc",
+                (true, [false, false]) => "CAP_SYS_ADMIN and CAP_SYS_PTRACE",
+                _ => "the kernel modules tcp_diag and udp_diag",
             };
             gap("socket buffers, backlogs and cgroups (read from /proc/net)".into(), fix);
         }

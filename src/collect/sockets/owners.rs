@@ -78,6 +78,8 @@ pub(super) struct Owners {
     /// Whether one of them is worth a look at every process, not only at those that changed.
     wanted_hard: bool,
     wanted_netns: FxHashSet<NetnsId>,
+    /// Sockets of this pass that are known to have no holder that can be named.
+    nobodies: usize,
     /// Holders still to be checked in this round.
     checks: Vec<u32>,
 }
@@ -98,6 +100,7 @@ impl Owners {
         self.pass += 1;
         self.wanted.clear();
         self.wanted_hard = false;
+        self.nobodies = 0;
         self.wanted_netns.clear();
         self.meet(tasks, fds);
         let dead: FxHashSet<u32> =
@@ -199,7 +202,10 @@ impl Owners {
         }
         match entry.holder {
             Holder::Task { pid, .. } => Owner::Held(pid),
-            Holder::Nobody { .. } => Owner::Nobody,
+            Holder::Nobody { .. } => {
+                self.nobodies += 1;
+                Owner::Nobody
+            }
             Holder::Unknown { tries, .. } => {
                 self.wanted.push(inode);
                 self.wanted_hard |= tries == 0 || wait(tries) == SELDOM;
@@ -222,9 +228,15 @@ impl Owners {
         self.listeners.get(&inode).map_or(0, |held| u32::try_from(held.len()).unwrap_or(u32::MAX))
     }
 
-    /// Whether processes could not be looked at for want of rights.
-    pub(super) fn any_denied(&self) -> bool {
-        self.processes.values().any(|p| p.denied)
+    /// Whether sockets of this pass have no owner while some processes may not be looked at, or are not even `listed`.
+    pub(super) fn any_hidden(&self, listed: bool) -> bool {
+        self.nobodies > 0 && (!listed || self.processes.values().any(|p| p.denied))
+    }
+
+    /// Sockets of this pass whose owners are still looked for.
+    pub(super) fn still_unknown(&self) -> usize {
+        let unknown = |i: &&u32| self.map.get(i).is_some_and(|e| matches!(e.holder, Holder::Unknown { .. }));
+        self.wanted.iter().filter(unknown).count()
     }
 
     /// Scans processes for what [`Owners::look`] did not know: all it takes when `eager`, else within a budget.
@@ -312,6 +324,7 @@ impl Owners {
             if let Holder::Unknown { since, tries } = entry.holder
                 && since <= horizon
             {
+                self.nobodies += 1;
                 entry.holder = Holder::Nobody { retry: self.pass + wait(tries), tries: tries.saturating_add(1) };
             }
         }
