@@ -61,11 +61,16 @@ impl Fds {
         looked
     }
 
+    /// The socket at descriptor `fd` of `tid`.
+    pub(super) fn socket_at(&self, tid: u32, fd: u32) -> Option<u32> {
+        let mut link = [MaybeUninit::uninit(); 64];
+        let (target, _) = rustix::fs::readlinkat_raw(&self.proc, format!("{tid}/fd/{fd}"), &mut link).ok()?;
+        inode_of(target)
+    }
+
     /// Whether descriptor `fd` of `tid` is still socket `inode`.
     pub(super) fn still(&self, tid: u32, fd: u32, inode: u32) -> bool {
-        let mut link = [MaybeUninit::uninit(); 64];
-        let target = rustix::fs::readlinkat_raw(&self.proc, format!("{tid}/fd/{fd}"), &mut link);
-        target.is_ok_and(|(target, _)| inode_of(target) == Some(inode))
+        self.socket_at(tid, fd) == Some(inode)
     }
 
     fn threads(&mut self, pid: u32) -> Result<Vec<u32>, Errno> {

@@ -12,6 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 const BUDGET: usize = 10_000;
 /// Holders checked per pass, in turn: whether the descriptor is still that socket.
 const CHECKS: usize = 64;
+/// Freed descriptors remembered.
+const FREED: usize = 4096;
 /// Passes after which a process that may not be looked at is tried again, and the longest wait for a socket of nobody.
 const SELDOM: u32 = 64;
 /// Passes for which a process counts as one that opens sockets.
@@ -80,6 +82,10 @@ pub(super) struct Owners {
     wanted_netns: FxHashSet<NetnsId>,
     /// Sockets of this pass that are known to have no holder that can be named.
     nobodies: usize,
+    /// Whether one of them was unknown in the pass before already.
+    wanted_old: bool,
+    /// Descriptors whose sockets have gone: where the next ones of their process will be.
+    freed: Vec<(u32, Found)>,
     /// Holders still to be checked in this round.
     checks: Vec<u32>,
 }
@@ -100,6 +106,7 @@ impl Owners {
         self.pass += 1;
         self.wanted.clear();
         self.wanted_hard = false;
+        self.wanted_old = false;
         self.nobodies = 0;
         self.wanted_netns.clear();
         self.meet(tasks, fds);
@@ -166,9 +173,10 @@ impl Owners {
                 heir = held.iter().copied().reduce(|a, b| if rather(tasks, b.0, a.0) { b } else { a });
             }
             let Some(entry) = self.map.get_mut(&inode) else { continue };
-            if let Holder::Task { tid, fd, .. } = entry.holder
+            if let Holder::Task { pid, tid, fd } = entry.holder
                 && !fds.still(tid, fd, inode)
             {
+                self.freed.push((pid, Found { tid, fd, inode }));
                 entry.holder = heir.map_or(Holder::Unknown { since: self.pass, tries: 0 }, |(p, f)| task_holder(p, f));
             }
         }
@@ -208,7 +216,9 @@ impl Owners {
             }
             Holder::Unknown { tries, .. } => {
                 self.wanted.push(inode);
-                self.wanted_hard |= tries == 0 || wait(tries) == SELDOM;
+                let hard = tries == 0 || wait(tries) == SELDOM;
+                self.wanted_hard |= hard;
+                self.wanted_old |= hard && !new;
                 self.wanted_netns.insert(netns);
                 Owner::Unknown
             }
@@ -235,16 +245,21 @@ impl Owners {
 
     /// Sockets of this pass whose owners are still looked for.
     pub(super) fn still_unknown(&self) -> usize {
-        let unknown = |i: &&u32| self.map.get(i).is_some_and(|e| matches!(e.holder, Holder::Unknown { .. }));
+        let unknown = |i: &&u32| self.map.get(i).is_some_and(|e| matches!(e.holder, Holder::Unknown { tries: 0, .. }));
         self.wanted.iter().filter(unknown).count()
     }
 
-    /// Scans processes for what [`Owners::look`] did not know: all it takes when `eager`, else within a budget.
+    /// Looks for what [`Owners::look`] did not know: where sockets of known holders were replaced, then in processes
+    /// never scanned, and from its second pass on in all. Within a budget, and not so when `eager`.
     pub(super) fn search(&mut self, tasks: &Tasks, fds: &mut Fds, eager: bool) {
-        let order = self.order(tasks);
         let mut left = self.wanted.iter().filter(|i| self.holder(**i).is_none()).count();
-        if order.iter().all(|(_, scanned, _)| left == 0 && *scanned >= self.listener_since) {
-            return self.give_up(&order);
+        self.probe(tasks, fds, &mut left);
+        let mut order = self.order(tasks);
+        // Without hard cases the order holds only what changed.
+        let everywhere = left > 0 && (eager || self.wanted_old || !self.wanted_hard);
+        order.retain(|(_, scanned, _)| everywhere || *scanned < self.listener_since || left > 0 && *scanned == 0);
+        if order.is_empty() {
+            return self.give_up(&self.order(tasks));
         }
         let known = self.known_fds();
         let mut spent = 0;
@@ -273,6 +288,45 @@ impl Owners {
             spent += if let Looked::Seen(read) = looked { read + 4 } else { 4 };
         }
         self.give_up(&self.order(tasks));
+    }
+
+    /// Looks where a process that closed a socket, or opens one after another, has its next: the lowest free descriptor.
+    fn probe(&mut self, tasks: &Tasks, fds: &Fds, left: &mut usize) {
+        let mut highest: FxHashMap<u32, Found> = FxHashMap::default();
+        for (&inode, entry) in &self.map {
+            let Holder::Task { pid, tid, fd } = entry.holder else { continue };
+            let place = Found { tid, fd, inode };
+            if entry.seen != self.pass {
+                self.freed.push((pid, place));
+            }
+            let top = highest.entry(pid).or_insert(place);
+            *top = if top.fd < fd { place } else { *top };
+        }
+        self.freed.drain(..self.freed.len().saturating_sub(FREED));
+        let mut freed = std::mem::take(&mut self.freed);
+        freed.retain(|(pid, at)| {
+            self.processes.contains_key(pid) && (*left == 0 || self.found_at(tasks, fds, *pid, *at, left) != Some(true))
+        });
+        self.freed = freed;
+        for (pid, mut at) in highest {
+            for _ in 0..FREED {
+                at.fd += 1;
+                if *left == 0 || self.found_at(tasks, fds, pid, at, left).is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Looks at one descriptor: `None` when no socket is there, else whether it is one that the kernel told of by now.
+    fn found_at(&mut self, tasks: &Tasks, fds: &Fds, pid: u32, at: Found, left: &mut usize) -> Option<bool> {
+        let inode = fds.socket_at(at.tid, at.fd)?;
+        let told = found_one(&mut self.map, &mut self.listeners, tasks, pid, Found { inode, ..at }, left);
+        if told {
+            let process = self.processes.entry(pid).or_default();
+            (process.gained, process.holds) = (self.pass, true);
+        }
+        Some(told)
     }
 
     /// The processes worth scanning, the likeliest first, with their class and when they were last scanned.

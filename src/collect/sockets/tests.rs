@@ -451,13 +451,27 @@ fn an_exited_leader_leaves_its_table_to_its_threads() {
 }
 
 #[test]
+fn a_socket_in_the_place_of_another_is_found_there() {
+    let mut tree = Tree::new();
+    tree.task(10, 1, 1, &[(3, 100), (7, 101), (9, 102)]);
+    let mut owners = Owners::default();
+    assert_eq!(tree.pass(&mut owners, &[100, 101, 102], 0), [Some(10); 3]);
+    // One closed and its number taken by the next one, one added at the end, one where nothing says to look.
+    tree.task(10, 1, 1, &[(3, 100), (7, 201), (9, 102), (10, 202), (50, 203)]);
+    let inodes = [100, 102, 201, 202, 203];
+    assert_eq!(tree.pass(&mut owners, &inodes, 0), [Some(10), Some(10), Some(10), Some(10), None]);
+    assert_eq!(owners.still_unknown(), 1);
+    assert_eq!(tree.pass(&mut owners, &inodes, 0), [Some(10); 5], "a scan, for it lasts");
+}
+
+#[test]
 fn what_nobody_holds_does_not_cost_a_scan_each_pass() {
     let mut tree = Tree::new();
     tree.task(10, 1, 1, &[(3, 100)]);
     let mut owners = Owners::default();
     tree.pass(&mut owners, &[100, 999], 0);
     // Were process 10 scanned again, its new socket would be noted; it is not, for nothing says that it changed.
-    tree.task(10, 1, 1, &[(3, 100), (4, 999)]);
+    tree.task(10, 1, 1, &[(3, 100), (9, 999)]);
     assert_eq!(tree.pass(&mut owners, &[100, 999], 0), [Some(10), None]);
     // Its descriptor count does.
     tree.tasks.rows[0].fds = Some(3);
