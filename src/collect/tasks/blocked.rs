@@ -55,6 +55,7 @@ struct Cached {
     /// Valid for these `switches` only.
     stack: Vec<Text>,
     asked: bool,
+    denied: bool,
 }
 
 /// Reads threads in D, within a budget a pass.
@@ -65,8 +66,8 @@ pub(super) struct Sleepers {
     by_wchan: FxHashMap<Text, u32>,
     statuses_left: u32,
     stacks_left: u32,
-    /// The kernel refused a stack: only root may read one, so no other is asked for.
-    pub stacks_denied: bool,
+    /// Threads whose stack the kernel refuses: all without CAP_SYS_ADMIN, else those with capabilities we lack.
+    pub stacks_denied: u32,
     /// Some wait channel was `0`.
     pub wchan_unknown: bool,
     text: Vec<u8>,
@@ -112,7 +113,7 @@ impl Sleepers {
         }
         cached.seen = self.pass;
         blocked.stack.clone_from(&cached.stack);
-        if !cached.asked && self.stacks_left > 0 && !self.stacks_denied {
+        if !cached.asked && self.stacks_left > 0 {
             self.stacks_left -= 1;
             cached.asked = true;
             reads.asks.push(Ask { kind: Kind::Stack, pid: who.pid, tid: who.tid, start_ticks: who.start_ticks });
@@ -130,7 +131,7 @@ impl Sleepers {
             Err(error) => {
                 // Refused now, it may be asked again in a later pass.
                 cached.asked = error != Errno::AGAIN;
-                self.stacks_denied |= matches!(error, Errno::ACCESS | Errno::PERM);
+                cached.denied = matches!(error, Errno::ACCESS | Errno::PERM);
                 None
             }
         }
@@ -140,6 +141,8 @@ impl Sleepers {
     pub fn end(&mut self) -> Vec<(Text, u32)> {
         let pass = self.pass;
         self.cache.retain(|_, cached| cached.seen == pass);
+        let denied = self.cache.values().filter(|cached| cached.denied).count();
+        self.stacks_denied = u32::try_from(denied).unwrap_or(u32::MAX);
         let mut by_wchan: Vec<(Text, u32)> = self.by_wchan.drain().collect();
         by_wchan.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         by_wchan

@@ -14,7 +14,8 @@ pub(super) struct Refused {
     pub netns: u32,
     /// Processes whose descriptors are refused.
     pub fds: u32,
-    pub stacks: bool,
+    /// Threads in D whose stack is refused.
+    pub stacks: u32,
     pub wchan: bool,
     pub no_reader: bool,
 }
@@ -47,7 +48,8 @@ impl Refused {
         gap(self.fds > 0, format!("descriptor counts of {} processes", self.fds), ptrace);
         let wchan = self.wchan && !may_trace();
         gap(wchan, "wait channels of other users' threads in D".into(), ptrace);
-        gap(self.stacks, "kernel stacks of threads in D".into(), "root (CAP_SYS_ADMIN)");
+        let stacks = format!("kernel stacks of {} threads in D", self.stacks);
+        gap(self.stacks > 0, stacks, "root (CAP_SYS_ADMIN, and CAP_SYS_PTRACE)");
         gap(
             self.no_reader,
             "new command lines and kernel stacks: every reader process is stuck".into(),
