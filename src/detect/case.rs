@@ -59,6 +59,35 @@ impl<'a> Look<'a> {
         self.snap.net.data()?.netns.iter().find(|n| n.id == id)
     }
 
+    /// The joins of a cgroup, by path.
+    #[must_use]
+    pub fn cgroup_facts(&self, path: &str) -> Option<&'a crate::model::CgroupFacts> {
+        self.model.cgroups.get(*self.model.cgroup_by_path.get(path)?)
+    }
+
+    /// The namespace that holds the limits of the whole host.
+    #[must_use]
+    pub fn first_netns(&self) -> Option<&'a NetnsCounters> {
+        let host = self.snap.host.data().map(|h| h.netns);
+        host.and_then(|id| self.netns(id)).or_else(|| self.snap.net.data()?.netns.first())
+    }
+
+    /// A sysctl of a namespace, or of the host where it is not per namespace.
+    #[must_use]
+    pub fn sysctl(&self, netns: &NetnsCounters, name: &str) -> Option<f64> {
+        let own = netns.sysctls.get(name);
+        own.or_else(|| self.first_netns()?.sysctls.get(name)).map(|v| v as f64)
+    }
+
+    /// A change of a namespace's sysctl as a command, from what it is to what is proposed.
+    #[must_use]
+    pub fn sysctl_change(&self, netns: &NetnsCounters, name: &str, proposed: f64) -> Option<String> {
+        let now = self.sysctl(netns, name)?;
+        let own = netns.sysctls.get(name).is_some() && self.first_netns().is_some_and(|first| first.id != netns.id);
+        let enter = netns.pid.filter(|_| own);
+        (proposed > now).then(|| super::words::sysctl(name, now, proposed, enter))
+    }
+
     /// The key of a cgroup by path; inode 0 when it is not in the snapshot.
     #[must_use]
     pub fn cgroup_key(&self, path: &Text) -> CgroupKey {
@@ -227,6 +256,24 @@ impl<'a> Case<'a> {
         series.last().unwrap_or(0.0) - series.value_from(from).unwrap_or(0.0)
     }
 
+    /// Whether a finding stands already.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.firing
+    }
+
+    /// How often the value changed inside the window, a minute at most.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.track.value().changes_since(self.look.trend_from())
+    }
+
+    /// The value `secs` ago, or the first one seen.
+    #[must_use]
+    pub fn value_ago(&self, secs: f64) -> f64 {
+        self.track.value().value_from(earlier(self.look.at(), secs)).unwrap_or(self.now.value)
+    }
+
     /// When the subject was first measured.
     #[must_use]
     pub fn first_seen(&self) -> Moment {
@@ -336,6 +383,13 @@ impl Verdict {
     pub fn text(mut self, source: impl Into<Text>, field: impl Into<Text>, value: impl Into<Text>) -> Self {
         let value = EvidenceValue::Text(value.into());
         self.evidence.push(Evidence { source: source.into(), field: field.into(), value, rate_per_s: None });
+        self
+    }
+
+    /// Adds a line of advice where there is one.
+    #[must_use]
+    pub fn advise_some(mut self, line: Option<String>) -> Self {
+        self.advice.extend(line);
         self
     }
 

@@ -335,6 +335,7 @@ impl Script {
 
     /// The value of a finding, which must be there, rounded.
     #[track_caller]
+    #[expect(clippy::cast_possible_truncation, reason = "values of tests are small")]
     pub(crate) fn value(&self, id: &str) -> i64 {
         self.expect(id).value.round() as i64
     }

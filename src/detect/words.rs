@@ -58,7 +58,7 @@ pub(super) fn age(secs: f64) -> String {
 /// Percent without a fraction, at least `<1 %` where it is more than nothing.
 pub(super) fn percent(share: f64) -> String {
     let pct = share * 100.0;
-    if pct > 0.0 && pct < 1.0 { "<1 %".into() } else { format!("{pct:.0} %") }
+    if pct > 0.0 && pct < 0.5 { "<1 %".into() } else { format!("{pct:.0} %") }
 }
 
 /// `name(pid)`.
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(rate(0.04), "0.04/s");
         assert_eq!(age(192.0), "3m12s");
         assert_eq!(age(7_500.0), "2h05m");
-        assert_eq!(percent(0.005), "<1 %");
+        assert_eq!(percent(0.004), "<1 %");
         assert_eq!(plural(1.0, "socket"), "1 socket");
         assert_eq!(list(&["a".into(), "b".into()], 3), "a and b");
         assert_eq!(list(&["a".into(), "b".into(), "c".into(), "d".into()], 2), "a, b and 2 more");

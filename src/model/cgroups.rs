@@ -2,7 +2,7 @@
 
 use super::before::{Before, Span, per_second, span};
 use super::{CgroupFacts, Model};
-use crate::snapshot::{Cgroup, Cgroups, Snapshot, Text};
+use crate::snapshot::{Cgroup, Cgroups, MemUse, Snapshot, Text};
 use rustc_hash::FxHashMap;
 
 /// Share of its limit from which a cgroup counts as being at it: v1 charges in per-CPU batches of 32 pages, so usage
@@ -18,6 +18,7 @@ pub(super) fn index(m: &mut Model, now: &Snapshot) {
 pub(super) fn join(m: &mut Model, now: &Snapshot, before: &Before) {
     let Some(cgroups) = now.cgroups.data() else { return };
     let span = span(&now.cgroups, &before.cgroups);
+    let at = now.cgroups.at().unwrap_or(now.at);
     let old: FxHashMap<&Text, &Cgroup> =
         span.map(|s| s.old.rows.iter().map(|c| (&c.key.path, c)).collect()).unwrap_or_default();
     m.cgroups = cgroups
@@ -26,8 +27,10 @@ pub(super) fn join(m: &mut Model, now: &Snapshot, before: &Before) {
         .map(|cgroup| {
             let earlier = old.get(&cgroup.key.path).filter(|o| o.key.inode == cgroup.key.inode);
             let mut facts = CgroupFacts { oom_kills: own_kills(cgroup), ..CgroupFacts::default() };
-            if let (Some(old), Some(span)) = (earlier, span) {
-                rates(&mut facts, old, cgroup, span);
+            match (earlier, span) {
+                (Some(old), Some(span)) => rates(&mut facts, old, cgroup, span),
+                (None, Some(_)) => facts.new_since = before.cgroups.before(at).map(|s| s.at),
+                (_, None) => {}
             }
             facts.parent = parent_row(m, &cgroup.key.path);
             facts
@@ -43,6 +46,15 @@ pub(super) fn join(m: &mut Model, now: &Snapshot, before: &Before) {
 
 fn own_kills(cgroup: &Cgroup) -> u64 {
     cgroup.memory.as_ref().and_then(|mem| mem.oom_kills).unwrap_or(0)
+}
+
+/// Times a cgroup hit its memory limit: v1 counts those of memory + swap apart, and tries that limit first.
+#[must_use]
+pub fn limit_hits(mem: &MemUse) -> Option<u64> {
+    match (mem.limit_hits, mem.swap_limit_hits) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 fn depth(path: &str) -> usize {
@@ -67,7 +79,7 @@ fn parent_row(m: &Model, path: &str) -> Option<usize> {
 fn rates(facts: &mut CgroupFacts, old: &Cgroup, now: &Cgroup, span: Span<'_, Cgroups>) {
     let secs = span.secs;
     let both = |get: fn(&Cgroup) -> Option<u64>| per_second(get(old)?, get(now)?, secs);
-    facts.limit_hits_per_s = both(|c| c.memory.as_ref()?.limit_hits);
+    facts.limit_hits_per_s = both(|c| limit_hits(c.memory.as_ref()?));
     facts.cpu_pct = both(|c| c.cpu?.usage_usec).map(|usec| usec / 1e4);
     facts.psi_memory_pct = both(|c| Some(c.psi_memory?.some_usec)).map(|usec| (usec / 1e4).min(100.0));
     let throttled = both(|c| c.cpu?.throttled_periods);

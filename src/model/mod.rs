@@ -17,13 +17,13 @@ mod totals;
 mod trend;
 
 pub use before::{Before, BlockedThread, Pair, Sampled, Span, per_second};
-pub use cgroups::{AT_LIMIT, memory_limit};
+pub use cgroups::{AT_LIMIT, limit_hits, memory_limit};
 pub use finding::{Evidence, EvidenceValue, Finding, Severity, Story, SubjectLabel};
 pub use history::History;
 pub use log::{LogBook, LogJoin};
 pub use rates::iface_drops;
 pub use series::Series;
-pub use sockets::tally_of;
+pub use sockets::{listener_drops, tally_of};
 pub use totals::UDP_DROPS;
 pub use trend::Trend;
 
@@ -122,7 +122,9 @@ pub struct CgroupFacts {
     pub zombies: u32,
     /// The row that owns the tightest memory limit: itself or an ancestor; `None` when no limit holds.
     pub limit_row: Option<usize>,
-    /// Limit hits a second (`failcnt`, `max`).
+    /// The sample before, when it was not in that: it was made since, and its counters count from 0.
+    pub new_since: Option<Moment>,
+    /// Limit hits a second (`failcnt`, `max`; on v1 those of memory + swap too).
     pub limit_hits_per_s: Option<f64>,
     /// OOM kills in it and its descendants since boot.
     pub oom_kills: u64,

@@ -79,6 +79,15 @@ impl Series {
         self.value_at(at).or_else(|| self.points().next().map(|p| p.value))
     }
 
+    /// How often the value changed after `from`, as far as the fine tier tells (2 minutes). The first value seen is no
+    /// change.
+    #[must_use]
+    pub fn changes_since(&self, from: Moment) -> u32 {
+        let first = self.first_at();
+        let changes = self.fine.iter().filter(|p| p.at > from && Some(p.at) != first).count();
+        u32::try_from(changes).unwrap_or(u32::MAX)
+    }
+
     /// At most `count` evenly spaced values of the time from `from` to `to`, oldest first; times before the first
     /// sample are left out.
     #[must_use]

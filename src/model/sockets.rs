@@ -2,8 +2,11 @@
 
 use super::before::{Before, per_second, span};
 use super::{Model, RemoteFacts, StateTally};
-use crate::snapshot::{NetnsId, RemoteKey, Side, Snapshot, SockGroup, SockKey, Subject, TaskKey, TcpState};
+use crate::snapshot::{
+    ListenerKey, NetnsId, RemoteKey, Side, Snapshot, SockGroup, SockKey, Sockets, Subject, TaskKey, TcpState,
+};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// Place of a state in a [`StateTally`].
 #[must_use]
@@ -87,6 +90,17 @@ fn count_time_wait(m: &mut Model, now: &Snapshot) {
     }
 }
 
+/// Drops by listener; sockets that share an address (`SO_REUSEPORT`) together.
+#[must_use]
+pub fn listener_drops(sockets: &Sockets) -> BTreeMap<ListenerKey, u64> {
+    let mut sums = BTreeMap::new();
+    for (key, drops) in sockets.listeners.iter().filter_map(|l| Some((l.key, l.drops?))) {
+        let sum: &mut u64 = sums.entry(key).or_default();
+        *sum = sum.saturating_add(drops);
+    }
+    sums
+}
+
 fn drop_rates(m: &mut Model, now: &Snapshot, before: &Before) {
     let Some(span) = span(&now.sockets, &before.sockets) else { return };
     let mut put = |subject, old, new| {
@@ -100,10 +114,10 @@ fn drop_rates(m: &mut Model, now: &Snapshot, before: &Before) {
             put(Subject::Socket(socket.key), drops, socket.drops);
         }
     }
-    let old: FxHashMap<_, _> = span.old.listeners.iter().filter_map(|l| Some((l.key, l.drops?))).collect();
-    for listener in &span.now.listeners {
-        if let (Some(&before), Some(drops)) = (old.get(&listener.key), listener.drops) {
-            put(Subject::Listener(listener.key), before, drops);
+    let old = listener_drops(span.old);
+    for (key, drops) in listener_drops(span.now) {
+        if let Some(&before) = old.get(&key) {
+            put(Subject::Listener(key), before, drops);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The rules, one file each.
+//! The rules, one file each or one family.
 
 /// Declares the rules' modules and their table, causes above consequences. Each has `RULES`, one rule or a family.
 macro_rules! rules {
@@ -9,7 +9,34 @@ macro_rules! rules {
 }
 
 rules! {
+    kmsg
     tcp_syn_sent_pile
+    tcp_close_wait_pile
+    udp_rcvbuf_drops
+    task_thread_growth
+    task_memory_growth
+    cgroup_dying_pile
+    slab_unreclaimable
+    slab_growth
+    cgroup_at_limit
+    cgroup_oom_kill
+    host_memory
+    host_oom_kill
     task_d_state_pile
+    task_d_state_long
+    task_hung
+    task_respawn_loop
     task_zombie_pile
+    tcp_memory_pressure
+    tcp_time_wait_full
+    tcp_listen_overflow
+    tcp_port_exhaustion
+    net_drops
+    udp_sndbuf_errors
+    net_link_saturated
+    net_tables_full
+    cgroup_limits
+    tables_full
+    host_load_blocked
+    host_pressure
 }

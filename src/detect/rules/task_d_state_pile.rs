@@ -16,6 +16,9 @@ pub(super) static RULES: &[Rule] = &[Rule {
     knobs: &[Knob { key: "count", default: 20.0, unit: "tasks", about: "threads in D on one wait channel" }],
     explains: &[
         ("task.zombie_pile", Join::TaskOrCgroup),
+        ("task.d_state_long", Join::Task),
+        ("task.hung", Join::Task),
+        ("host.load_blocked", Join::Host),
     ],
     hold_s: 0.0,
     measure,

@@ -1,0 +1,111 @@
+//! Memory cgroups that were removed but live on (story C).
+
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::Subject;
+
+/// Memory cgroup ids are 16 bits: when they run out, `mkdir` says `cannot allocate memory`.
+const IDS: f64 = 65_535.0;
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "cgroup.dying_pile",
+    about: "removed memory cgroups that are kept alive by what they still hold",
+    effect: "dead cgroups stay",
+    knobs: &[
+        Knob { key: "count", default: 1000.0, unit: "cgroups", about: "dying cgroups that are a finding" },
+        Knob { key: "growth", default: 100.0, unit: "cgroups", about: "more in the window that are a finding" },
+        Knob { key: "critical_share", default: 0.9, unit: "of 65,535 ids", about: "ids in use that are critical" },
+    ],
+    explains: &[("slab.unreclaimable", Join::Host), ("slab.growth", Join::Host)],
+    hold_s: 1.0,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let Some(dying) = look.snap.cgroups.data().and_then(|c| c.dying) else { return };
+    out.put(Subject::Host, dying as f64).limit(Some(IDS));
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let n = case.value();
+    let cgroups = case.look.snap.cgroups.data()?;
+    let trend = case.trend();
+    let risen = trend.is_some_and(|t| t.rise >= case.knob("growth") && t.late_rise >= 0.0);
+    if !case.reaches(n, case.knob("count")) && !risen {
+        return None;
+    }
+    let live = cgroups.live.unwrap_or(0) as f64;
+    let full = n + live >= IDS * case.knob("critical_share");
+    let growth = case.growth();
+    let severity = if full { Severity::Critical } else { Severity::Warning };
+    let grows = growth.map_or_else(String::new, |r| format!(", growing {}/min", words::count(r * 60.0)));
+    let message = format!(
+        "{} dead memory cgroups are kept alive (live: {}){grows}; at {} ids no container can start",
+        words::count(n),
+        words::count(live),
+        words::count(IDS)
+    );
+    let kernel = case.look.snap.host.data().map(|h| h.kernel.clone()).filter(|k| !k.is_empty());
+    let mut verdict = case
+        .verdict(severity, "cgroups", message)
+        .rate(growth.or(trend.filter(|_| risen).map(|t| t.rise / t.span_s)))
+        .rated(cgroups.dying_source.clone(), "dying memory cgroups", n, growth)
+        .number(cgroups.dying_source.clone(), "live memory cgroups", live);
+    if let Some(kernel) = &kernel {
+        verdict = verdict.text("uname", "release", kernel.clone());
+    }
+    let cached = "they go when their last page or object goes: unlink files they left in tmpfs, or echo 2 > /proc/sys/vm/drop_caches";
+    let verdict = verdict.advise("stop what makes and removes cgroups in a loop (a job that starts containers, a failing pod)");
+    Some(match kernel.as_deref().filter(|k| k.starts_with("3.")) {
+        Some(k) => verdict.advise(format!(
+            "kernel {k} leaks kernel memory accounted to containers: upgrade, or boot with cgroup.memory=nokmem (el7 from 3.10.0-1062.4)"
+        )),
+        None => verdict.advise(cached),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::model::Severity;
+
+    #[test]
+    fn many_fire_and_near_the_ids_is_critical() {
+        let mut s = Script::new();
+        s.world.cgroups.live = Some(240);
+        s.world.cgroups.dying = Some(1200);
+        s.secs(3);
+        let f = s.expect("cgroup.dying_pile");
+        assert_eq!((s.value("cgroup.dying_pile"), f.limit, f.severity), (1200, Some(65_535.0), Severity::Warning));
+        s.world.cgroups.dying = Some(61_204);
+        s.secs(3);
+        assert_eq!(s.expect("cgroup.dying_pile").severity, Severity::Critical);
+    }
+
+    #[test]
+    fn a_hundred_more_in_the_window_fire() {
+        let mut s = Script::new();
+        for t in 0..8 {
+            s.world.cgroups.dying = Some(20 + t * 20);
+            s.secs(1);
+        }
+        assert!(s.expect("cgroup.dying_pile").rate_per_s.is_some());
+    }
+
+    #[test]
+    fn a_few_that_stay_and_unknown_are_silent_and_it_clears() {
+        let mut s = Script::new();
+        s.world.cgroups.dying = Some(84);
+        s.secs(5);
+        s.silent();
+        s.world.cgroups.dying = None;
+        s.secs(5);
+        s.silent();
+        s.world.cgroups.dying = Some(3000);
+        s.secs(3);
+        s.world.cgroups.dying = Some(10);
+        s.secs(3);
+        assert!(!s.expect("cgroup.dying_pile").active);
+    }
+}

@@ -1,0 +1,143 @@
+//! Cgroups at their limit of pids or of CPU time.
+
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::Subject;
+
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "cgroup.pids_limit",
+        about: "a cgroup near or at its limit of tasks",
+        effect: "a cgroup can't fork",
+        knobs: &[Knob { key: "share", default: 0.9, unit: "of pids.max", about: "tasks that are a finding" }],
+        explains: &[],
+        hold_s: 1.0,
+        measure: measure_pids,
+        judge: judge_pids,
+    },
+    Rule {
+        id: "cgroup.cpu_throttled",
+        about: "a cgroup that its CPU quota holds back",
+        effect: "a cgroup is throttled",
+        knobs: &[Knob { key: "share", default: 0.5, unit: "of its periods", about: "throttled periods that are a finding" }],
+        explains: &[],
+        hold_s: 2.0,
+        measure: measure_cpu,
+        judge: judge_cpu,
+    },
+];
+
+fn measure_pids(look: &Look<'_>, out: &mut Measures) {
+    let Some(cgroups) = look.snap.cgroups.data() else { return };
+    for (cgroup, facts) in cgroups.rows.iter().zip(&look.model.cgroups) {
+        let Some((pids, limit)) = cgroup.pids.and_then(|p| Some((p, p.limit?))) else { continue };
+        out.put(Subject::Cgroup(cgroup.key.clone()), pids.current as f64)
+            .limit(Some(limit as f64))
+            .counter("refused", pids.limit_hits)
+            .born_after(facts.new_since);
+    }
+}
+
+fn judge_pids(case: &Case<'_>) -> Option<Verdict> {
+    let limit = case.now.limit?;
+    let refused = case.grown_lately("refused") >= 1.0;
+    // Refused forks are counted and logged once while they go on: to be full is enough.
+    let full = case.value() >= limit;
+    if !full && !refused && !case.reaches(case.value(), limit * case.knob("share")) {
+        return None;
+    }
+    let severity = if full || refused { Severity::Critical } else { Severity::Warning };
+    let cgroup = case.cgroup()?;
+    let name = words::cgroup_name(Some(cgroup), &cgroup.key.path);
+    let told = if full || refused { ": fork fails in it" } else { "" };
+    let message = format!("{name} has {} of {} tasks it may have{told}", words::count(case.value()), words::count(limit));
+    let file = |name: &str| format!("{}/pids.{name}", cgroup.key.path.trim_end_matches('/'));
+    Some(
+        case.verdict(severity, "tasks", message)
+            .rate(case.growth())
+            .number(file("current"), "tasks, threads too", case.value())
+            .number(file("max"), "limit", limit)
+            .rated(file("events"), "max", cgroup.pids?.limit_hits.map(|n| n as f64), Some(case.rate("refused")))
+            .advise(format!("find what in {name} forks or starts threads; raise pids.max (now {limit:.0}) if that is right")),
+    )
+}
+
+fn measure_cpu(look: &Look<'_>, out: &mut Measures) {
+    let Some(cgroups) = look.snap.cgroups.data() else { return };
+    for (cgroup, facts) in cgroups.rows.iter().zip(&look.model.cgroups) {
+        if let Some(pct) = facts.throttled_pct.filter(|_| cgroup.cpu.is_some_and(|c| c.quota_usec.is_some())) {
+            out.put(Subject::Cgroup(cgroup.key.clone()), pct).limit(Some(100.0));
+        }
+    }
+}
+
+fn judge_cpu(case: &Case<'_>) -> Option<Verdict> {
+    if !case.reaches(case.value(), case.knob("share") * 100.0) {
+        return None;
+    }
+    let cgroup = case.cgroup()?;
+    let cpu = cgroup.cpu?;
+    let name = words::cgroup_name(Some(cgroup), &cgroup.key.path);
+    let cores = cpu.quota_usec? as f64 / cpu.period_usec.unwrap_or(100_000).max(1) as f64;
+    let used = case.look.cgroup_facts(&cgroup.key.path).and_then(|f| f.cpu_pct);
+    let message = format!("{name} is held back in {} of its periods by its quota of {cores:.1} CPUs", words::percent(case.value() / 100.0));
+    let file = format!("{}/cpu.stat", cgroup.key.path.trim_end_matches('/'));
+    Some(
+        case.verdict(Severity::Warning, "percent", message)
+            .number(file.clone(), "nr_throttled", cpu.throttled_periods.map(|n| n as f64))
+            .number(file, "nr_periods", cpu.periods.map(|n| n as f64))
+            .number("cpu", "use, percent of one core", used)
+            .advise(format!("raise the quota of {name} (now {cores:.1} CPUs), or give it fewer threads")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::model::Severity;
+    use crate::snapshot::{CpuUse, PidsUse};
+
+    #[test]
+    fn pids_near_the_limit_warn_and_full_is_critical() {
+        let mut s = Script::new();
+        s.world.cgroup("/job").pids = Some(PidsUse { current: 95, limit: Some(100), limit_hits: Some(7) });
+        s.secs(3);
+        assert_eq!(s.expect("cgroup.pids_limit").severity, Severity::Warning);
+        s.world.cgroup("/job").pids = Some(PidsUse { current: 100, limit: Some(100), limit_hits: Some(7) });
+        s.secs(2);
+        let f = s.expect("cgroup.pids_limit");
+        assert_eq!((f.severity, f.message.as_str()), (Severity::Critical, "/job has 100 of 100 tasks it may have: fork fails in it"));
+        s.world.cgroup("/job").pids = Some(PidsUse { current: 3, limit: Some(100), limit_hits: Some(0) });
+        s.secs(3);
+        assert!(!s.expect("cgroup.pids_limit").active);
+    }
+
+    #[test]
+    fn throttling_through_the_look_is_found_and_use_without_it_is_not() {
+        for (step, found) in [(9, true), (1, false)] {
+            let mut s = Script::new();
+            for n in 0..6 {
+                s.world.cgroup("/job").cpu = Some(CpuUse {
+                    quota_usec: Some(50_000),
+                    period_usec: Some(100_000),
+                    periods: Some(n * 10),
+                    throttled_periods: Some(n * step),
+                    ..CpuUse::default()
+                });
+                s.secs(1);
+            }
+            assert_eq!(s.found("cgroup.cpu_throttled").is_some(), found);
+        }
+    }
+
+    #[test]
+    fn without_limits_or_the_section_it_is_silent() {
+        let mut s = Script::new();
+        s.world.cgroup("/job").pids = Some(PidsUse { current: 9000, limit: None, limit_hits: Some(7) });
+        s.secs(3);
+        s.world.cgroup("/job").pids = Some(PidsUse { current: 100, limit: Some(100), limit_hits: None });
+        s.world.hide("cgroups");
+        s.secs(3);
+        s.silent();
+    }
+}

@@ -1,0 +1,295 @@
+//! The OOM killer struck in a cgroup (stories C, D).
+
+use crate::detect::{Case, Join, Look, Measures, Rule, Verdict, words};
+use crate::model::{LogJoin, Severity, limit_hits};
+use crate::snapshot::{Cgroup, LogEvent, MemUse, Subject, Text};
+use std::collections::BTreeMap;
+
+/// So long a kill counts as something that goes on.
+pub(super) const STANDS_S: f64 = 10.0;
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "cgroup.oom_kill",
+    about: "tasks killed because their cgroup ran out of memory",
+    effect: "the OOM killer strikes",
+    knobs: &[],
+    explains: &[
+        ("task.d_state_pile", Join::TaskOrCgroup),
+        ("task.d_state_long", Join::TaskOrCgroup),
+        ("task.respawn_loop", Join::TaskOrCgroup),
+        ("task.zombie_pile", Join::TaskOrCgroup),
+    ],
+    hold_s: 0.0,
+    measure,
+    judge,
+}];
+
+/// A kill line of a memory cgroup: the limit's cgroup, or the victim's where the line does not say.
+fn owner_of(event: &LogEvent) -> Option<&Text> {
+    (event.str("scope") != Some("global")).then(|| event.text("oom_memcg").or_else(|| event.text("task_memcg")))?
+}
+
+/// Hits and OOMs at a cgroup's own limit.
+fn own_hits(mem: &MemUse) -> Option<u64> {
+    limit_hits(mem).map(|n| n.saturating_add(mem.ooms.unwrap_or(0)))
+}
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let mut logged: BTreeMap<&Text, u64> = BTreeMap::new();
+    for (event, _) in look.log.recent_of("oom_kill") {
+        if let Some(path) = owner_of(event) {
+            *logged.entry(path).or_default() += 1;
+        }
+    }
+    let rows = look.snap.cgroups.data().map(|c| c.rows.as_slice()).unwrap_or_default();
+    for (cgroup, facts) in rows.iter().zip(&look.model.cgroups) {
+        let lines = logged.remove(&cgroup.key.path);
+        let mem = cgroup.memory.as_ref();
+        let own = mem.and_then(|m| m.oom_kills);
+        if &*cgroup.key.path == "/" || (lines.is_none() && mem.is_none()) {
+            continue;
+        }
+        out.put(Subject::Cgroup(cgroup.key.clone()), lines.unwrap_or(0) as f64)
+            .counter("kills", own)
+            .counter("kills below", facts.oom_kills)
+            .counter("hits", mem.and_then(own_hits))
+            .counter("hits above", hits_above(look, rows, facts.parent))
+            .born_after(facts.new_since);
+    }
+    // The cgroup has gone with its victim: the log alone tells.
+    for (path, lines) in logged {
+        out.put(Subject::Cgroup(look.cgroup_key(path)), lines as f64);
+    }
+}
+
+fn hits_above(look: &Look<'_>, rows: &[Cgroup], mut row: Option<usize>) -> u64 {
+    let mut sum = 0_u64;
+    while let Some(at) = row {
+        let mem = rows.get(at).and_then(|c| c.memory.as_ref()).filter(|m| m.limit_bytes.is_some());
+        sum = sum.saturating_add(mem.and_then(own_hits).unwrap_or(0));
+        row = look.model.cgroups.get(at).and_then(|f| f.parent);
+    }
+    sum
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let Subject::Cgroup(key) = &case.now.subject else { return None };
+    let events: Vec<_> = case
+        .look
+        .log
+        .recent_of("oom_kill")
+        .filter(|(event, _)| owner_of(event).is_some_and(|path| *path == key.path))
+        .collect();
+    let counted = counted(case, &key.path);
+    let lately = events.last().is_some_and(|(_, join)| case.look.age_s(join.arrived) <= STANDS_S);
+    if !lately && counted.lately < 1.0 {
+        return None;
+    }
+    let kills = (events.len() as f64).max(counted.window);
+    let cgroup = case.cgroup();
+    let name = words::cgroup_name(cgroup, &key.path);
+    let facts = case.look.cgroup_facts(&key.path);
+    let left = facts.map_or(0, |f| f.tasks.saturating_sub(f.zombies));
+    let mut message = match events.last() {
+        Some((event, join)) => killed(event, join, &name),
+        None => format!("the OOM killer struck in {name}"),
+    };
+    let times = if kills > 1.5 { format!(", {} kills in {}", words::count(kills), words::age(window_s(case))) } else { String::new() };
+    let rest = if left > 0 { format!("; {left} tasks live on") } else { "; nothing of it is left".into() };
+    message.push_str(&times);
+    message.push_str(&rest);
+    let mut verdict = case.verdict(Severity::Critical, "kills", message).rate(rate(kills, window_s(case)));
+    verdict.value = kills;
+    verdict.limit = None;
+    let verdict = evidence(verdict, case, &events, cgroup);
+    let tasks = events.iter().filter_map(|(_, join)| join.task);
+    let victims = events.iter().filter_map(|(event, _)| event.text("task_memcg").cloned());
+    let (tasks, victims): (Vec<_>, Vec<_>) = (tasks.collect(), victims.collect());
+    Some(advise(verdict, &events, &name, left).about(tasks, victims))
+}
+
+struct Counted {
+    window: f64,
+    lately: f64,
+}
+
+/// Kills that the counters give to this cgroup. They count where the victim was; the limit is where hits rose.
+fn counted(case: &Case<'_>, path: &Text) -> Counted {
+    let grown = |name: &str| Counted { window: case.grown(name), lately: case.grown_lately(name) };
+    if case.grown("hits") >= 1.0 && case.cgroup().and_then(|c| c.memory.as_ref()?.limit_bytes).is_some() {
+        return grown("kills below");
+    }
+    let told = case.look.log.recent_of("oom_kill").any(|(event, _)| event.text("task_memcg") == Some(path));
+    let limited = case.look.cgroup_facts(path).is_some_and(|f| f.limit_row.is_some());
+    if told || !limited || case.grown("hits above") >= 1.0 {
+        return Counted { window: 0.0, lately: 0.0 };
+    }
+    grown("kills")
+}
+
+fn window_s(case: &Case<'_>) -> f64 {
+    case.look.age_s(case.look.window_start).max(1.0)
+}
+
+fn rate(kills: f64, secs: f64) -> Option<f64> {
+    (kills > 1.5).then(|| kills / secs)
+}
+
+fn killed(event: &LogEvent, join: &LogJoin, name: &str) -> String {
+    let victim = victim(event);
+    let init = match join.container_init {
+        Some(true) => ", the container's pid 1,",
+        Some(false) => " (not the container's pid 1)",
+        None => "",
+    };
+    format!("{victim}{init} was killed for memory in {name}")
+}
+
+pub(super) fn victim(event: &LogEvent) -> String {
+    let comm = event.str("victim_comm").unwrap_or("a task");
+    event.pid("victim_pid").map_or_else(|| comm.to_owned(), |pid| format!("{comm}({pid})"))
+}
+
+fn evidence(mut verdict: Verdict, case: &Case<'_>, events: &[(&LogEvent, &LogJoin)], cgroup: Option<&Cgroup>) -> Verdict {
+    if let Some((event, join)) = events.last() {
+        verdict = verdict
+            .text("kernel log", "oom_kill", event.text.clone())
+            .text("kernel log", "victim", victim(event))
+            .text("kernel log", "invoker", invoker(event))
+            .number("kernel log", "anon_rss_kb", event.int("anon_rss_kb").map(|n| n as f64))
+            .number("kernel log", "limit_kb", event.int("limit_kb").map(|n| n as f64));
+        let init = match join.container_init {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown: it had gone",
+        };
+        verdict = verdict.text("/proc/PID/status", "victim was the container's pid 1", init);
+    }
+    if let Some(mem) = cgroup.and_then(|c| c.memory.as_ref()) {
+        verdict = verdict
+            .rated("memory cgroup", "limit hits", limit_hits(mem).map(|n| n as f64), Some(case.rate("hits")))
+            .number("memory cgroup", "limit", mem.limit_bytes.map(|n| n as f64))
+            .number("memory cgroup", "oom_kill in it and below", case.grown("kills below"));
+    }
+    verdict
+}
+
+pub(super) fn invoker(event: &LogEvent) -> String {
+    let comm = event.str("trigger_comm").unwrap_or("unknown");
+    event.pid("trigger_pid").map_or_else(|| comm.to_owned(), |pid| format!("{comm}({pid})"))
+}
+
+fn advise(verdict: Verdict, events: &[(&LogEvent, &LogJoin)], name: &str, left: u32) -> Verdict {
+    let verdict = verdict.advise(format!("raise the memory limit of {name}, or find what in it grows"));
+    match events.last().and_then(|(_, join)| join.container_init) {
+        Some(false) if left > 0 => verdict.advise(
+            "the container was not restarted: its pid 1 lives, with a part of it missing; restart it, or set memory.oom.group",
+        ),
+        Some(true) => verdict.advise("its pid 1 died with it: the runtime restarts the container if it is told to"),
+        _ => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+
+    const WEB: &str = "/docker/web";
+
+    fn web() -> Script {
+        let mut s = Script::new();
+        for (pid, inner) in [(40, 1), (41, 7)] {
+            let key = s.world.task(pid, "java");
+            s.world.in_cgroup(key, WEB);
+            s.world.row(key).inner_pid = Some(inner);
+        }
+        let mem = s.world.cgroup_memory(WEB);
+        (mem.limit_bytes, mem.usage_bytes) = (Some(100 << 20), Some(90 << 20));
+        (mem.limit_hits, mem.oom_kills) = (Some(5), Some(2));
+        s.secs(2);
+        s.silent();
+        s
+    }
+
+    fn kill_line(s: &mut Script, owner: &str, victim: &str, pid: &str) {
+        s.world.log(
+            "oom_kill",
+            &[
+                ("scope", "memcg"),
+                ("oom_memcg", owner),
+                ("task_memcg", victim),
+                ("victim_pid", pid),
+                ("victim_comm", "java"),
+                ("trigger_comm", "gc"),
+                ("trigger_pid", "41"),
+            ],
+        );
+    }
+
+    #[test]
+    fn log_and_counters_are_one_finding_that_says_who_and_what_lives() {
+        let mut s = web();
+        s.world.tasks.rows.retain(|t| t.key.pid != 41);
+        kill_line(&mut s, WEB, WEB, "41");
+        (s.world.cgroup_memory(WEB).oom_kills, s.world.cgroup_memory(WEB).limit_hits) = (Some(3), Some(90));
+        s.secs(1);
+        let kills: Vec<_> = s.last().findings.iter().filter(|f| f.id == "cgroup.oom_kill").collect();
+        assert_eq!(kills.len(), 1);
+        assert_eq!(
+            kills[0].message,
+            "java(41) (not the container's pid 1) was killed for memory in /docker/web; 1 tasks live on"
+        );
+        assert_eq!(s.value("cgroup.oom_kill"), 1);
+        assert_eq!(s.last().findings[kills[0].explained_by[0]].id, "cgroup.at_limit");
+    }
+
+    #[test]
+    fn counters_alone_name_the_cgroup_whose_limit_was_hit() {
+        let mut s = Script::new();
+        (s.world.cgroup_memory("/pod").limit_bytes, s.world.cgroup_memory("/pod").limit_hits) = (Some(1 << 20), Some(1));
+        s.world.cgroup_memory("/pod/app").limit_bytes = Some(8 << 20);
+        (s.world.cgroup_memory("/pod/app").oom_kills, s.world.cgroup_memory("/pod/app").limit_hits) = (Some(0), Some(0));
+        s.secs(2);
+        s.world.cgroup_memory("/pod").limit_hits = Some(9);
+        s.world.cgroup_memory("/pod/app").oom_kills = Some(2);
+        s.secs(1);
+        let kills: Vec<_> = s.last().findings.iter().filter(|f| f.id == "cgroup.oom_kill").map(|f| &*f.label.name).collect();
+        assert_eq!(kills, ["/pod"]);
+        assert_eq!(s.value("cgroup.oom_kill"), 2);
+    }
+
+    #[test]
+    fn a_cgroup_that_has_gone_is_told_from_the_log() {
+        let mut s = web();
+        kill_line(&mut s, "/docker/gone", "/docker/gone", "999");
+        s.secs(1);
+        let f = s.expect("cgroup.oom_kill");
+        assert_eq!(&*f.label.name, "/docker/gone");
+        assert!(f.message.contains("nothing of it is left"), "{}", f.message);
+    }
+
+    #[test]
+    fn a_cgroup_born_inside_the_look_has_all_its_kills() {
+        let mut s = web();
+        let mem = s.world.cgroup_memory("/docker/new");
+        (mem.limit_bytes, mem.limit_hits, mem.oom_kills) = (Some(1 << 20), Some(40), Some(1));
+        s.secs(1);
+        assert_eq!(s.value("cgroup.oom_kill"), 1);
+    }
+
+    #[test]
+    fn old_lines_and_old_counters_are_history_and_a_kill_ends() {
+        let mut s = Script::new();
+        kill_line(&mut s, WEB, WEB, "41");
+        s.world.cgroup_memory(WEB).oom_kills = Some(7);
+        s.secs(3);
+        s.silent();
+        kill_line(&mut s, WEB, WEB, "41");
+        s.secs(1);
+        assert!(s.expect("cgroup.oom_kill").active);
+        s.secs(14);
+        assert!(!s.expect("cgroup.oom_kill").active);
+        s.secs(60);
+        s.silent();
+    }
+}

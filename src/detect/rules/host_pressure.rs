@@ -1,0 +1,106 @@
+//! Tasks of the host stall for memory, or for I/O that hangs (PSI).
+
+use super::task_d_state_pile::is_frozen;
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict};
+use crate::model::Severity;
+use crate::snapshot::{Psi, Subject};
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "host.pressure",
+    about: "tasks stall for memory, or for I/O that hangs (PSI)",
+    effect: "the host stalls",
+    knobs: &[
+        Knob { key: "memory", default: 10.0, unit: "percent", about: "time some task stalls for memory" },
+        Knob { key: "critical", default: 40.0, unit: "percent", about: "as much is critical" },
+        Knob { key: "io", default: 80.0, unit: "percent", about: "time all tasks stall for I/O while some hang in D" },
+    ],
+    explains: &[],
+    hold_s: 1.5,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    if let Some(pct) = look.model.totals.psi_memory_pct {
+        out.put(Subject::Host, pct).limit(Some(100.0)).counter("io full", look.snap.pressure.data().and_then(|p| p.io?.full_usec));
+    }
+}
+
+/// Whether some thread has not woken for seconds: I/O pressure of a busy disk alone is calm.
+fn something_hangs(look: &Look<'_>) -> bool {
+    let tasks = look.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    tasks.iter().filter(|t| t.by_state.blocked > 0 && !t.kthread && !is_frozen(look, t)).any(|t| {
+        look.model.tasks.get(&t.key).and_then(|f| f.blocked_since).is_some_and(|since| look.age_s(since) >= 3.0)
+    })
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let memory = case.value();
+    let io = (case.rate("io full") / 1e4).min(100.0);
+    let by_memory = case.reaches(memory, case.knob("memory"));
+    let by_io = case.reaches(io, case.knob("io")) && something_hangs(case.look);
+    if !by_memory && !by_io {
+        return None;
+    }
+    let worst = if by_memory { memory } else { io };
+    let severity = if by_memory && memory >= case.knob("critical") { Severity::Critical } else { Severity::Warning };
+    let message = if by_memory {
+        format!("tasks stall for memory {memory:.0} % of the time")
+    } else {
+        format!("all tasks stall for I/O {io:.0} % of the time, and some hang")
+    };
+    let pressure = case.look.snap.pressure.data()?;
+    let usec = |psi: Option<Psi>| psi.map(|p| p.some_usec as f64);
+    let mut verdict = case
+        .verdict(severity, "percent", message)
+        .number("/proc/pressure/memory", "some total, µs", usec(pressure.memory))
+        .number("/proc/pressure/io", "some total, µs", usec(pressure.io))
+        .number("/proc/pressure/memory", "some avg10", pressure.memory.map(|p| p.some_avg10));
+    verdict.value = worst;
+    Some(verdict.advise(if by_memory {
+        "see which cgroup is at its limit, or who uses the host's memory"
+    } else {
+        "see what the tasks in D wait for"
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::snapshot::Psi;
+
+    #[test]
+    fn memory_stalls_fire_and_cpu_or_a_busy_disk_do_not() {
+        for (mem, io, found) in [(300_000, 0, true), (0, 990_000, false), (0, 0, false)] {
+            let mut s = Script::new();
+            for n in 0..5 {
+                let psi = |step: u64| Some(Psi { some_usec: n * step, full_usec: Some(n * step), ..Psi::default() });
+                (s.world.pressure.memory, s.world.pressure.io, s.world.pressure.cpu) = (psi(mem), psi(io), psi(900_000));
+                s.secs(1);
+            }
+            assert_eq!(s.found("host.pressure").is_some(), found, "{mem} {io}");
+        }
+    }
+
+    #[test]
+    fn a_counter_that_went_back_and_no_section_are_silent() {
+        let mut s = Script::new();
+        for usec in [5_000_000, 0, 0] {
+            s.world.pressure.memory = Some(Psi { some_usec: usec, ..Psi::default() });
+            s.secs(1);
+        }
+        s.world.hide("pressure");
+        s.secs(3);
+        s.silent();
+    }
+
+    #[test]
+    fn clears_with_the_stall() {
+        let mut s = Script::new();
+        for n in 0..10 {
+            s.world.pressure.memory = Some(Psi { some_usec: 500_000 * n.min(4), ..Psi::default() });
+            s.secs(1);
+        }
+        assert!(!s.expect("host.pressure").active);
+    }
+}

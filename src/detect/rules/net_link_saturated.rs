@@ -1,0 +1,124 @@
+//! An interface near its link's speed (story E).
+
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::{NetnsCounters, NetnsId, Subject};
+use std::cmp::Reverse;
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "net.link_saturated",
+    about: "throughput near the speed of the link",
+    effect: "a link is full",
+    knobs: &[
+        Knob { key: "share", default: 0.9, unit: "of the link's speed", about: "throughput that is a finding" },
+        Knob { key: "speed_mbit", default: 0.0, unit: "Mbit/s", about: "speed of links whose driver does not say; 0 = unknown" },
+    ],
+    explains: &[],
+    hold_s: 1.5,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    for netns in look.snap.net.data().map(|n| n.netns.as_slice()).unwrap_or_default() {
+        for i in netns.ifaces.iter().filter(|i| i.up && &*i.name != "lo") {
+            let Some(rates) = look.model.iface_rates.get(&(netns.id, i.name.clone())) else { continue };
+            let shaped = shaper(netns, &i.name);
+            let link = i.speed_mbit.map(|mbit| mbit as f64 * 125_000.0);
+            // A shaper slows what is sent only.
+            let (value, limit) = match (shaped, link) {
+                (Some(rate), link) if link.is_none_or(|l| rate < l) => (rates.tx_bytes_per_s, Some(rate)),
+                (_, link) => (rates.tx_bytes_per_s.max(rates.rx_bytes_per_s), link),
+            };
+            out.put(Subject::Iface(netns.id, i.name.clone()), value).limit(limit);
+        }
+    }
+}
+
+fn shaper(netns: &NetnsCounters, iface: &str) -> Option<f64> {
+    let shapers = netns.qdiscs.iter().filter(|q| q.root && &*q.iface == iface);
+    shapers.filter_map(|q| q.rate_bytes_per_sec).min().map(|r| r as f64)
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let Subject::Iface(id, name) = &case.now.subject else { return None };
+    let told = Some(case.knob("speed_mbit") * 125_000.0).filter(|&l| l > 0.0);
+    let limit = case.now.limit.or(told).filter(|&l| l > 0.0)?;
+    let value = case.value();
+    if !case.reaches(value, limit * case.knob("share")) {
+        return None;
+    }
+    let mbit = |bytes: f64| bytes * 8.0 / 1e6;
+    let talkers = talkers(case.look, *id);
+    let heavy = if talkers.is_empty() { String::new() } else { format!("; most TCP data waits at {}", words::list(&talkers, 3)) };
+    let message = format!(
+        "{name} carries {:.0} of {:.0} Mbit/s ({}){heavy}",
+        mbit(value),
+        mbit(limit),
+        words::percent(value / limit)
+    );
+    let rates = case.look.model.iface_rates.get(&(*id, name.clone()))?;
+    let mut verdict = case
+        .verdict(Severity::Warning, "bytes/s", message)
+        .number(format!("/sys/class/net/{name}/statistics"), "rx_bytes a second", rates.rx_bytes_per_s)
+        .number(format!("/sys/class/net/{name}/statistics"), "tx_bytes a second", rates.tx_bytes_per_s)
+        .number(format!("/sys/class/net/{name}/speed"), "bytes a second", limit)
+        .advise("TCP talkers stand in the TCP pane by queue; who sends UDP can't be known without BPF");
+    verdict.limit = Some(limit);
+    Some(verdict)
+}
+
+/// Tasks with most bytes queued in TCP: the heaviest talkers that can be known.
+fn talkers(look: &Look<'_>, netns: NetnsId) -> Vec<String> {
+    let groups = look.snap.sockets.data().map(|s| s.groups.as_slice()).unwrap_or_default();
+    let mut by_task: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
+    for g in groups.iter().filter(|g| g.netns == netns) {
+        if let Some(owner) = g.owner {
+            *by_task.entry(owner).or_default() += g.send_q_bytes.saturating_add(g.recv_q_bytes);
+        }
+    }
+    let mut rows: Vec<_> = by_task.into_iter().filter(|(_, bytes)| *bytes > 0).collect();
+    rows.sort_by_key(|&(key, bytes)| (Reverse(bytes), key));
+    rows.iter().take(3).map(|(key, bytes)| format!("{} ({})", look.task_name(*key), words::bytes(*bytes as f64))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::snapshot::{Iface, Qdisc};
+
+    fn send(speed: Option<u64>, per_s: u64) -> Script {
+        let mut s = Script::new();
+        s.world.netns().ifaces.push(Iface { name: "eth0".into(), up: true, speed_mbit: speed, ..Iface::default() });
+        for _ in 0..5 {
+            s.world.netns().ifaces[0].tx_bytes += per_s;
+            s.secs(1);
+        }
+        s
+    }
+
+    #[test]
+    fn a_full_link_fires_and_half_or_unknown_speed_does_not() {
+        let s = send(Some(1000), 118_000_000);
+        assert!(s.expect("net.link_saturated").message.contains("944 of 1000 Mbit/s"), "{:?}", s.messages());
+        send(Some(1000), 60_000_000).silent();
+        send(None, 118_000_000).silent();
+    }
+
+    #[test]
+    fn a_shaper_is_a_limit_and_the_finding_ends_with_the_traffic() {
+        let mut s = Script::new();
+        let netns = s.world.netns();
+        netns.ifaces.push(Iface { name: "eth0".into(), up: true, ..Iface::default() });
+        let shaper = Qdisc { iface: "eth0".into(), root: true, rate_bytes_per_sec: Some(125_000), ..Qdisc::default() };
+        netns.qdiscs.push(shaper);
+        for _ in 0..5 {
+            s.world.netns().ifaces[0].tx_bytes += 124_000;
+            s.secs(1);
+        }
+        assert_eq!(s.expect("net.link_saturated").limit, Some(125_000.0));
+        s.world.netns().ifaces[0].tx_bytes = 0;
+        s.secs(4);
+        assert!(!s.expect("net.link_saturated").active);
+    }
+}

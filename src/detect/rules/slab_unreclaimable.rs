@@ -1,0 +1,168 @@
+//! Kernel memory that does not come back (story C).
+
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::{Severity, Trend};
+use crate::snapshot::{Slab, Subject};
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "slab.unreclaimable",
+    about: "kernel memory that can't be reclaimed: a large part of RAM, or growing steadily",
+    effect: "kernel memory does not come back",
+    knobs: &[
+        Knob { key: "share", default: 0.3, unit: "of RAM", about: "unreclaimable slab that is a finding" },
+        Knob { key: "critical_share", default: 0.5, unit: "of RAM", about: "as much is critical" },
+        Knob { key: "per_min", default: 0.01, unit: "of RAM a minute", about: "steady growth that is a finding" },
+        Knob { key: "slow_per_min", default: 0.001, unit: "of RAM a minute", about: "the same over 10 minutes" },
+        Knob { key: "dying", default: 1000.0, unit: "cgroups", about: "dying cgroups from which reclaimable slab counts as stuck" },
+    ],
+    explains: &[("slab.growth", Join::Host), ("host.memory_exhausted", Join::Host)],
+    hold_s: 0.0,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let Some(memory) = look.snap.memory.data() else { return };
+    let Some(stuck) = memory.meminfo.get("SUnreclaim") else { return };
+    let dying = look.snap.cgroups.data().and_then(|c| c.dying).unwrap_or(0);
+    // Slab that dead cgroups hold is labelled reclaimable and is not: it goes only with the last of their pages.
+    let held = memory.meminfo.get("SReclaimable").filter(|_| dying >= 1000).unwrap_or(0);
+    out.put(Subject::Host, stuck.saturating_add(held) as f64)
+        .limit(look.ram_bytes())
+        .counter("slabs_scanned", memory.vmstat.get("slabs_scanned"));
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let ram = case.look.ram_bytes()?;
+    let n = case.value();
+    let share = n / ram;
+    let growth = steady_growth(case, ram, case.knob("per_min"), case.knob("slow_per_min"));
+    if !case.reaches(share, case.knob("share")) && growth.is_none() {
+        return None;
+    }
+    let critical = case.reaches(share, case.knob("critical_share"));
+    let severity = if critical { Severity::Critical } else { Severity::Warning };
+    let caches = largest(case.look);
+    let names: Vec<String> = caches.iter().map(|s| format!("{} {}", s.name, words::bytes(s.bytes as f64))).collect();
+    let grows = growth.map_or_else(String::new, |r| format!(", growing {}/min", words::bytes(r * 60.0)));
+    let most = if names.is_empty() { String::new() } else { format!("; most is {}", words::list(&names, 2)) };
+    let message = format!(
+        "{} of kernel memory can't be reclaimed ({} of RAM){grows}{most}",
+        words::bytes(n),
+        words::percent(share),
+    );
+    let meminfo = |name: &str| case.look.snap.memory.data().and_then(|m| m.meminfo.get(name)).map(|v| v as f64);
+    let dying = case.look.snap.cgroups.data().and_then(|c| c.dying);
+    let mut verdict = case
+        .verdict(severity, "bytes", message)
+        .rate(growth)
+        .rated("/proc/meminfo", "SUnreclaim", meminfo("SUnreclaim"), growth)
+        .number("/proc/meminfo", "SReclaimable", meminfo("SReclaimable"))
+        .number("/proc/cgroups", "dying memory cgroups", dying.map(|n| n as f64));
+    for slab in &caches {
+        let rate = case.look.model.slab_bytes_per_s.get(&slab.name).copied();
+        verdict = verdict.rated("/proc/slabinfo", slab.name.clone(), slab.bytes as f64, rate);
+    }
+    Some(
+        verdict
+            .advise("dropping caches does not free it: find what allocates it (slab pane, growth column)")
+            .advise("if dying cgroups grow with it, see cgroup.dying_pile; else suspect a driver or a kernel leak and plan a reboot"),
+    )
+}
+
+/// Growth per second that is fast over the window, or slow over ten minutes.
+pub(super) fn steady_growth(case: &Case<'_>, ram: f64, per_min: f64, slow_per_min: f64) -> Option<f64> {
+    // Most caches hold still: that is seen without a trend.
+    if case.value() <= case.value_ago(600.0) {
+        return None;
+    }
+    let fast = |t: &Trend| t.grows() && t.per_s * 60.0 >= ram * per_min;
+    let slow = |t: &Trend| t.grows() && t.per_s * 60.0 >= ram * slow_per_min;
+    case.trend().filter(fast).or_else(|| case.long_trend(600.0).filter(slow)).map(|t| t.per_s)
+}
+
+/// The caches that hold most of it.
+fn largest<'a>(look: &Look<'a>) -> Vec<&'a Slab> {
+    let rows = look.snap.slab.data().map(|s| s.rows.as_slice()).unwrap_or_default();
+    let dying = look.snap.cgroups.data().and_then(|c| c.dying).is_some_and(|n| n >= 1000);
+    let mut rows: Vec<&Slab> = rows.iter().filter(|s| dying || s.reclaimable != Some(true)).collect();
+    rows.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    rows.truncate(3);
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::{RAM, Script, counters};
+    use crate::model::Severity;
+
+    fn set(s: &mut Script, unreclaimable: u64, reclaimable: u64) {
+        let all = [("MemTotal", RAM), ("MemAvailable", RAM / 4), ("SUnreclaim", unreclaimable), ("SReclaimable", reclaimable)];
+        s.world.memory.meminfo = counters(&all);
+    }
+
+    #[test]
+    fn a_large_part_of_ram_is_found_and_half_is_critical() {
+        let mut s = Script::new();
+        set(&mut s, RAM / 10 * 4, 0);
+        s.secs(3);
+        assert_eq!(s.expect("slab.unreclaimable").severity, Severity::Warning);
+        set(&mut s, RAM / 10 * 8, 0);
+        s.world.slab("kmalloc-192", RAM / 2, false);
+        s.secs(3);
+        let f = s.expect("slab.unreclaimable");
+        assert_eq!(f.severity, Severity::Critical);
+        assert!(f.message.contains("80 % of RAM") && f.message.contains("kmalloc-192 8.0 GB"), "{}", f.message);
+    }
+
+    #[test]
+    fn growth_of_one_percent_a_minute_is_found_and_half_of_it_is_not() {
+        for (step, found) in [(RAM / 100 / 60 * 2, true), (RAM / 200 / 60, false)] {
+            let mut s = Script::new();
+            for t in 0..20 {
+                set(&mut s, RAM / 50 + t * step, 0);
+                s.secs(1);
+            }
+            assert_eq!(s.found("slab.unreclaimable").is_some(), found, "{step}");
+        }
+    }
+
+    #[test]
+    fn slow_growth_is_found_after_ten_minutes() {
+        let mut s = Script::new();
+        for t in 0..640 {
+            set(&mut s, RAM / 50 + t * (RAM / 1000 / 40), 0);
+            s.secs(1);
+            if t < 500 {
+                s.without("slab.unreclaimable");
+            }
+        }
+        assert!(s.expect("slab.unreclaimable").active);
+    }
+
+    #[test]
+    fn reclaimable_slab_counts_beside_dying_cgroups_only() {
+        let mut s = Script::new();
+        set(&mut s, RAM / 50, RAM / 2);
+        s.secs(4);
+        s.silent();
+        s.world.cgroups.dying = Some(61_204);
+        s.secs(3);
+        assert!(s.expect("slab.unreclaimable").message.contains("52 % of RAM"));
+    }
+
+    #[test]
+    fn silent_without_memory_and_clears() {
+        let mut s = Script::new();
+        set(&mut s, RAM / 2, 0);
+        s.world.hide("memory");
+        s.secs(3);
+        s.silent();
+        s.world.show("memory");
+        s.secs(2);
+        assert!(s.expect("slab.unreclaimable").active);
+        set(&mut s, RAM / 50, 0);
+        s.secs(3);
+        assert!(!s.expect("slab.unreclaimable").active);
+    }
+}

@@ -1,0 +1,143 @@
+//! A task stuck in D (stories A, D).
+
+use super::task_d_state_pile::is_frozen;
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::{Subject, Task, TaskState, Thread};
+
+/// Tasks at most, the longest first: a pile has its own rule.
+const TASKS_MAX: usize = 20;
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "task.d_state_long",
+    about: "a task in uninterruptible sleep that does not wake",
+    effect: "a task hangs in D",
+    knobs: &[Knob { key: "seconds", default: 3.0, unit: "s", about: "in D without waking, at least" }],
+    explains: &[
+        ("task.hung", Join::Task),
+        ("task.zombie_pile", Join::Task),
+        ("host.load_blocked", Join::Host),
+    ],
+    hold_s: 0.0,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let Some(tasks) = look.snap.tasks.data() else { return };
+    let mut rows: Vec<_> = tasks
+        .rows
+        .iter()
+        .filter(|t| t.by_state.blocked > 0 && !t.kthread && !is_frozen(look, t))
+        .filter_map(|t| Some((look.model.tasks.get(&t.key)?.blocked_since?, t.key)))
+        .collect();
+    rows.sort_unstable();
+    for (since, key) in rows.into_iter().take(TASKS_MAX) {
+        out.put(Subject::Task(key), look.age_s(since));
+    }
+}
+
+/// A parent waits in the kernel until its vfork child runs another program or exits: it can be killed at once.
+fn is_vfork(wchan: &str) -> bool {
+    matches!(wchan, "kernel_clone" | "_do_fork" | "do_fork") || wchan.contains("vfork")
+}
+
+/// The thread that has waited longest.
+fn oldest<'a>(case: &Case<'a>, task: &'a Task) -> Option<&'a Thread> {
+    let blocked = task.awake.iter().filter(|t| t.state == TaskState::Blocked);
+    blocked.min_by_key(|t| (case.look.model.blocked_threads.get(&(task.key, t.tid)).map(|b| b.since), t.tid))
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    if !case.reaches(case.value(), case.knob("seconds")) {
+        return None;
+    }
+    let task = case.task()?;
+    let thread = oldest(case, task)?;
+    let wchan = thread.wchan.as_deref().filter(|w| !w.is_empty());
+    let vfork = wchan.is_some_and(is_vfork);
+    let severity = if vfork { Severity::Warning } else { Severity::Critical };
+    let who = words::task(task);
+    let place = wchan.map_or_else(|| "at a place the kernel does not tell".into(), |w| format!("at {w}"));
+    let kill = if thread.sigkill_pending == Some(true) { ", SIGKILL pending" } else { "" };
+    let age = words::age(case.value());
+    let message = if vfork {
+        format!("{who} has waited at least {age} for its vfork child (it can be killed){kill}")
+    } else {
+        format!("{who} has been in D {place} for at least {age}{kill}")
+    };
+    let mut verdict = case
+        .verdict(severity, "s", message)
+        .since(case.look.model.blocked_threads.get(&(task.key, thread.tid)).map(|b| b.since))
+        .number("/proc/PID/status", "seconds without a context switch, at least", case.value())
+        .number("/proc/PID/task", "threads in D", f64::from(task.by_state.blocked))
+        .number("/proc/PID/syscall", "system call", thread.syscall.map(|n| n as f64))
+        .text("/proc/PID/wchan", "wchan", wchan.unwrap_or("unknown"));
+    if !thread.stack.is_empty() {
+        verdict = verdict.text("/proc/PID/stack", "stack", thread.stack.join(" ← "));
+    }
+    if let Some(pending) = thread.sigkill_pending {
+        verdict = verdict.text("/proc/PID/status", "SIGKILL pending", if pending { "yes" } else { "no" });
+    }
+    Some(if vfork {
+        verdict.advise("look at its child: that has not called exec yet")
+    } else if thread.sigkill_pending == Some(true) {
+        verdict.advise("another kill changes nothing: it dies when what it waits for comes back")
+    } else {
+        verdict.advise(format!("find what it waits for ({place}); kill -9 is taken only when it wakes"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::model::Severity;
+
+    #[test]
+    fn a_task_that_stands_through_a_look_is_named_with_place_and_signal() {
+        let mut s = Script::new();
+        let dd = s.world.task(50, "dd");
+        s.world.blocked(dd, "jbd2_log_wait_commit", 1);
+        s.world.row(dd).awake[0].sigkill_pending = Some(true);
+        s.secs(4);
+        let f = s.expect("task.d_state_long");
+        assert_eq!(f.severity, Severity::Critical);
+        assert_eq!(f.message, "dd(50) has been in D at jbd2_log_wait_commit for at least 3 s, SIGKILL pending");
+        s.world.unblock(dd);
+        s.secs(3);
+        assert!(!s.expect("task.d_state_long").active);
+    }
+
+    #[test]
+    fn waking_now_and_then_frozen_kernel_threads_and_no_tasks_are_silent() {
+        let mut s = Script::new();
+        let dd = s.world.task(50, "dd");
+        s.world.blocked(dd, "folio_wait_bit_common", 1);
+        let frozen = s.world.task(51, "job");
+        s.world.in_cgroup(frozen, "/frozen");
+        s.world.cgroup("/frozen").frozen = Some(true);
+        s.world.blocked(frozen, "do_nanosleep", 1);
+        let kthread = s.world.task(52, "driver");
+        s.world.row(kthread).kthread = true;
+        s.world.blocked(kthread, "msleep", 1);
+        for _ in 0..8 {
+            s.world.row(dd).awake[0].switches = s.world.row(dd).awake[0].switches.map(|n| n + 1);
+            s.secs(1);
+        }
+        s.silent();
+        s.world.hide("tasks");
+        s.secs(3);
+        s.silent();
+    }
+
+    #[test]
+    fn a_vfork_is_told_apart() {
+        let mut s = Script::new();
+        let sh = s.world.task(50, "sh");
+        s.world.blocked(sh, "kernel_clone", 1);
+        s.secs(5);
+        let f = s.expect("task.d_state_long");
+        assert_eq!(f.severity, Severity::Warning);
+        assert!(f.message.contains("vfork child"), "{}", f.message);
+    }
+}

@@ -1,0 +1,134 @@
+//! A task on course to run out of memory (stories A, D, E).
+
+use super::cgroup_at_limit::reclaimable_bytes;
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::{Metric, Severity, Trend};
+use crate::snapshot::{Subject, Task};
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "task.memory_growth",
+    about: "a task's memory on course to reach its cgroup's limit or the host's",
+    effect: "its memory grows",
+    knobs: &[
+        Knob { key: "minutes", default: 10.0, unit: "min", about: "time left at which it is a finding" },
+        Knob { key: "sudden_minutes", default: 2.0, unit: "min", about: "the same when it was seen for less than 15 s" },
+    ],
+    explains: &[
+        ("host.memory_exhausted", Join::Host),
+        ("host.swap_full", Join::Host),
+        ("cgroup.at_limit", Join::Cgroup),
+        ("cgroup.oom_kill", Join::TaskOrCgroup),
+        ("host.oom_kill", Join::TaskOrCgroup),
+    ],
+    hold_s: 0.0,
+    measure,
+    judge,
+}];
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let Some(tasks) = look.snap.tasks.data() else { return };
+    for task in tasks.rows.iter().filter(|t| t.rss_bytes > 16 << 20) {
+        out.put(Subject::Task(task.key), task.rss_bytes.saturating_add(task.swap_bytes.unwrap_or(0)) as f64);
+    }
+}
+
+/// What is left before an allocation fails, and what of.
+struct Room {
+    bytes: f64,
+    of: String,
+    limit: f64,
+}
+
+fn room(look: &Look<'_>, task: &Task) -> Option<Room> {
+    let host = || {
+        let meminfo = &look.snap.memory.data()?.meminfo;
+        let bytes = (meminfo.get("MemAvailable")? + meminfo.get("SwapFree").unwrap_or(0)) as f64;
+        Some(Room { bytes, of: "the host's memory".into(), limit: look.ram_bytes()? })
+    };
+    let cgroup = || {
+        let facts = look.cgroup_facts(task.cgroup.as_ref()?)?;
+        let owner = look.snap.cgroups.data()?.rows.get(facts.limit_row?)?;
+        let mem = owner.memory.as_ref()?;
+        let limit = mem.limit_bytes? as f64;
+        let used = mem.usage_bytes?.saturating_sub(reclaimable_bytes(mem).unwrap_or(0)) as f64;
+        let name = words::cgroup_name(Some(owner), &owner.key.path);
+        Some(Room { bytes: (limit - used).max(0.0), of: format!("the {} limit of {name}", words::bytes(limit)), limit })
+    };
+    [cgroup(), host()].into_iter().flatten().min_by(|a, b| a.bytes.total_cmp(&b.bytes))
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let trend = case.trend_of(Metric::Rss).filter(Trend::grows)?;
+    let task = case.task()?;
+    let room = room(case.look, task)?;
+    let minutes_left = room.bytes / trend.per_s / 60.0;
+    let horizon = if trend.span_s < 15.0 { case.knob("sudden_minutes") } else { case.knob("minutes") };
+    if minutes_left > horizon {
+        return None;
+    }
+    let who = words::task(task);
+    let message = format!(
+        "{who} grows {}/min and reaches {} in {} (it holds {})",
+        words::bytes(trend.per_s * 60.0),
+        room.of,
+        words::age(minutes_left * 60.0),
+        words::bytes(case.value())
+    );
+    let mut verdict = case
+        .verdict(Severity::Warning, "bytes", message)
+        .rate(trend.per_s)
+        .rated("/proc/PID/stat", "rss", task.rss_bytes as f64, Some(trend.per_s))
+        .number("/proc/PID/status", "VmSwap", task.swap_bytes.map(|b| b as f64))
+        .number("memory", format!("left of {}", room.of), room.bytes)
+        .advise(format!("see what in {who} grows; restart it before it is killed, or raise the limit"));
+    verdict.limit = Some(room.limit);
+    Some(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::{RAM, Script};
+
+    const MB: u64 = 1 << 20;
+
+    fn leak(per_s: u64, secs: u64, limit: Option<u64>) -> Script {
+        let mut s = Script::new();
+        let app = s.world.task(9, "app");
+        s.world.in_cgroup(app, "/app");
+        let mem = s.world.cgroup_memory("/app");
+        (mem.limit_bytes, mem.usage_bytes) = (limit, Some(50 * MB));
+        for n in 0..secs {
+            s.world.row(app).rss_bytes = 50 * MB + n * per_s;
+            s.world.cgroup_memory("/app").usage_bytes = Some(50 * MB + n * per_s);
+            s.secs(1);
+        }
+        s
+    }
+
+    #[test]
+    fn a_leak_toward_its_cgroups_limit_is_found_with_the_time_left() {
+        let s = leak(MB, 20, Some(300 * MB));
+        let f = s.expect("task.memory_growth");
+        assert_eq!(f.limit, Some((300 * MB) as f64));
+        assert!(f.message.contains("app(9) grows 60 MB/min and reaches the 300 MB limit of /app in 3m"), "{}", f.message);
+    }
+
+    #[test]
+    fn far_from_any_limit_or_seen_too_shortly_it_is_silent() {
+        leak(MB, 20, Some(RAM)).silent();
+        leak(MB, 20, None).silent();
+        leak(MB, 6, Some(300 * MB)).silent();
+    }
+
+    #[test]
+    fn ends_when_it_holds_still_and_survives_missing_sections() {
+        let mut s = leak(MB, 20, Some(300 * MB));
+        s.secs(40);
+        assert!(!s.expect("task.memory_growth").active);
+        let mut s = leak(MB, 3, Some(300 * MB));
+        s.world.hide("cgroups");
+        s.world.hide("memory");
+        s.secs(4);
+        s.silent();
+    }
+}

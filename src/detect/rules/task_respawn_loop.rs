@@ -1,0 +1,154 @@
+//! Children that start and die again and again beside kills, zombies or limit hits (story D).
+
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::{Subject, Task, Text};
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "task.respawn_loop",
+    about: "children of one name start and die again and again beside OOM kills, zombies or limit hits",
+    effect: "a supervisor starts it again and again",
+    knobs: &[
+        Knob { key: "starts", default: 3.0, unit: "starts", about: "new children of one name in the window" },
+        Knob { key: "zombies", default: 5.0, unit: "tasks", about: "zombies of the parent that count as trouble beside it" },
+    ],
+    explains: &[("task.zombie_pile", Join::Task)],
+    hold_s: 0.0,
+    measure,
+    judge,
+}];
+
+/// The value is the start time of the youngest child: it changes with each start, and so its series counts them.
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    let Some(tasks) = look.snap.tasks.data() else { return };
+    for (key, facts) in look.model.tasks.iter().filter(|(key, f)| !f.children.is_empty() && key.pid != 2) {
+        if let Some(child) = youngest(&tasks.rows, &facts.children) {
+            out.put(Subject::Task(*key), child.key.start_ticks as f64);
+        }
+    }
+}
+
+fn youngest<'a>(tasks: &'a [Task], children: &[usize]) -> Option<&'a Task> {
+    children.iter().filter_map(|&row| tasks.get(row)).max_by_key(|t| (t.key.start_ticks, t.key.pid))
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let starts = f64::from(case.changes());
+    let lately = case.value() > case.value_ago(10.0);
+    if starts < case.knob("starts") || !lately {
+        return None;
+    }
+    let parent = case.task()?;
+    let look = case.look;
+    let facts = look.model.tasks.get(&parent.key)?;
+    let tasks = look.snap.tasks.data()?;
+    let child = youngest(&tasks.rows, &facts.children)?;
+    // As many as started must have died: a parent that only gains children does not respawn them.
+    let alive = facts.children.iter().filter_map(|&row| tasks.rows.get(row)).filter(|t| t.comm == child.comm && !t.is_zombie());
+    let young = alive.filter(|t| t.key.start_ticks as f64 > case.value_ago(60.0)).count();
+    if young as f64 > starts / 2.0 + 1.0 {
+        return None;
+    }
+    let paths = [parent.cgroup.as_ref(), child.cgroup.as_ref()];
+    let trouble = Trouble::beside(case, &child.comm, paths.into_iter().flatten(), facts.zombie_children)?;
+    let who = words::task(parent);
+    let message = format!(
+        "{who} started {} again and again, {} times in {}, beside {}",
+        child.comm,
+        words::count(starts),
+        words::age(look.age_s(look.window_start.max(case.first_seen()))),
+        trouble.words
+    );
+    let secs = look.age_s(look.trend_from()).max(1.0);
+    let mut verdict = case
+        .verdict(Severity::Critical, "starts", message)
+        .rate(starts / secs)
+        .number("/proc/PID/stat", format!("children of {} started in the window", parent.key.pid), starts)
+        .number("/proc/PID/stat", "zombies of it", f64::from(facts.zombie_children))
+        .advise(format!("stop it from starting more (service, supervisor or pod) until what kills {} is cured", child.comm));
+    verdict.value = starts;
+    verdict.cgroups.extend(child.cgroup.clone());
+    Some(verdict)
+}
+
+struct Trouble {
+    words: String,
+}
+
+impl Trouble {
+    /// What goes wrong beside the starts; `None`: a compile or a shell loop is calm.
+    fn beside<'a>(case: &Case<'_>, comm: &str, paths: impl Iterator<Item = &'a Text>, zombies: u32) -> Option<Self> {
+        let look = case.look;
+        let paths: Vec<&Text> = paths.collect();
+        let kills = look.log.recent_of("oom_kill").filter(|(event, _)| {
+            let here = |path: &str| paths.iter().any(|p| &***p == path || p.starts_with(&format!("{path}/")));
+            let placed = [event.str("task_memcg"), event.str("oom_memcg")].into_iter().flatten().any(|p| p != "/" && here(p));
+            placed || event.str("victim_comm") == Some(comm)
+        });
+        let words = match kills.count() {
+            0 if f64::from(zombies) >= case.knob("zombies") => format!("{zombies} zombies"),
+            0 if paths.iter().any(|path| hits_limit(look, path)) => "limit hits of its cgroup".into(),
+            0 => return None,
+            n => words::plural(n as f64, "OOM kill"),
+        };
+        Some(Self { words })
+    }
+}
+
+/// Whether a cgroup or one above it hits its memory limit now.
+fn hits_limit(look: &Look<'_>, path: &str) -> bool {
+    let mut row = look.model.cgroup_by_path.get(path).copied();
+    while let Some(facts) = row.and_then(|row| look.model.cgroups.get(row)) {
+        if facts.limit_row == row && facts.limit_hits_per_s.is_some_and(|r| r > 0.0) {
+            return true;
+        }
+        row = facts.parent;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::Script;
+    use crate::snapshot::TaskKey;
+
+    /// The parent's only child is replaced once a second.
+    fn respawn(s: &mut Script, parent: TaskKey, times: u32) {
+        for n in 0..times {
+            s.world.tasks.rows.retain(|t| &*t.comm != "worker");
+            s.world.child(parent, 5000 + n, "worker");
+            s.world.row(parent).minor_faults += 1;
+            s.secs(1);
+        }
+    }
+
+    #[test]
+    fn beside_oom_kills_it_is_found() {
+        let mut s = Script::new();
+        let parent = s.world.task(50, "supervisord");
+        s.world.in_cgroup(parent, "/web");
+        s.secs(1);
+        s.world.log("oom_kill", &[("scope", "memcg"), ("oom_memcg", "/web"), ("task_memcg", "/web"), ("victim_comm", "worker")]);
+        respawn(&mut s, parent, 6);
+        let f = s.expect("task.respawn_loop");
+        assert!(f.message.contains("supervisord(50) started worker again and again") && f.message.ends_with("1 OOM kill"), "{}", f.message);
+        let cause = f.explained_by[0];
+        assert_eq!(s.last().findings[cause].id, "cgroup.oom_kill");
+        s.secs(70);
+        s.silent();
+    }
+
+    #[test]
+    fn a_shell_loop_a_growing_pool_and_no_tasks_are_calm() {
+        let mut s = Script::new();
+        let sh = s.world.task(50, "sh");
+        respawn(&mut s, sh, 20);
+        s.silent();
+        s.world.log("oom_kill", &[("scope", "memcg"), ("oom_memcg", "/other"), ("victim_comm", "java")]);
+        respawn(&mut s, sh, 5);
+        s.without("task.respawn_loop");
+        s.world.hide("tasks");
+        s.secs(3);
+        s.without("task.respawn_loop");
+    }
+}

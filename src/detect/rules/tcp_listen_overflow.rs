@@ -1,0 +1,187 @@
+//! A listener whose accept queue or SYN queue is full.
+
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::model::Severity;
+use crate::snapshot::{ListenerKey, Subject, TaskKey};
+use std::collections::BTreeMap;
+
+const OVERFLOWS: &str = "TcpExtListenOverflows";
+const DROPS: &str = "TcpExtListenDrops";
+const COOKIES: &str = "TcpExtTCPReqQFullDoCookies";
+
+pub(super) static RULES: &[Rule] = &[Rule {
+    id: "tcp.listen_overflow",
+    about: "an accept queue at its backlog, or connections dropped at a listener",
+    effect: "new connections are dropped",
+    knobs: &[Knob { key: "syn_share", default: 0.9, unit: "of the backlog", about: "SYN_RECV that are a finding" }],
+    explains: &[],
+    hold_s: 1.0,
+    measure,
+    judge,
+}];
+
+/// The sockets that share one address (`SO_REUSEPORT`), as one.
+#[derive(Default)]
+struct Port {
+    owner: Option<TaskKey>,
+    queue: u64,
+    backlog: u64,
+    /// Whether one of the queues is full: the queue admits one more than its backlog.
+    full: bool,
+    drops: Option<u64>,
+    syn_recv: u64,
+}
+
+fn ports(look: &Look<'_>) -> BTreeMap<ListenerKey, Port> {
+    let mut ports: BTreeMap<ListenerKey, Port> = BTreeMap::new();
+    for l in look.snap.sockets.data().map(|s| s.listeners.as_slice()).unwrap_or_default() {
+        let port = ports.entry(l.key).or_default();
+        port.owner = port.owner.or(l.owner);
+        port.queue += l.queue;
+        port.backlog += l.backlog;
+        port.full |= l.queue >= l.backlog.max(1);
+        port.syn_recv += l.syn_recv;
+        port.drops = port.drops.map_or(l.drops, |sum| Some(sum + l.drops.unwrap_or(0)));
+    }
+    ports
+}
+
+fn measure(look: &Look<'_>, out: &mut Measures) {
+    for (key, port) in ports(look) {
+        let counters = look.netns(key.netns).map(|n| &n.counters);
+        let counter = |name: &str| counters.and_then(|c| c.get(name));
+        out.put(Subject::Listener(key), port.queue as f64)
+            .limit(Some(port.backlog as f64))
+            .counter("drops", port.drops)
+            .counter(OVERFLOWS, counter(OVERFLOWS))
+            .counter(DROPS, counter(DROPS))
+            .counter(COOKIES, counter(COOKIES));
+    }
+}
+
+fn judge(case: &Case<'_>) -> Option<Verdict> {
+    let Subject::Listener(key) = case.now.subject else { return None };
+    // Cheap tests first: most listeners are idle.
+    if case.value() < 1.0 && case.grown_lately("drops") < 1.0 && case.grown_lately(DROPS) + case.grown_lately(COOKIES) < 1.0 {
+        return None;
+    }
+    let port = ports(case.look).remove(&key)?;
+    let syn_full = port.syn_recv as f64 >= (port.backlog as f64 * case.knob("syn_share")).max(8.0);
+    let drops = match port.drops {
+        Some(_) => case.grown_lately("drops") >= 1.0,
+        None => case.grown_lately(DROPS) >= 1.0 && (port.full || syn_full),
+    };
+    let cookies = case.grown_lately(COOKIES) >= 1.0 && syn_full;
+    if !port.full && !drops && !syn_full && !cookies {
+        return None;
+    }
+    let severity = if drops { Severity::Critical } else { Severity::Warning };
+    let rate = case.rate(if port.drops.is_some() { "drops" } else { DROPS });
+    let who = port.owner.map_or_else(|| "nobody known".into(), |owner| case.look.task_name(owner));
+    let lost = if drops { format!(" and drops {}", words::rate(rate)) } else { String::new() };
+    let message = if port.full || !(syn_full || cookies) {
+        format!("{who} does not accept fast enough on {}: queue {} of {}{lost}", key.local, port.queue, port.backlog)
+    } else {
+        let sent = if cookies { "; the kernel answers with SYN cookies" } else { "" };
+        format!("{} half-open connections fill the SYN queue of {} ({who}){lost}{sent}", port.syn_recv, key.local)
+    };
+    let netns = case.look.netns(key.netns);
+    let counter = |name: &str| netns.and_then(|n| n.counters.get(name)).map(|v| v as f64);
+    let mut verdict = case
+        .verdict(severity, "connections", message)
+        .rate(drops.then_some(rate))
+        .number("sock_diag", "idiag_rqueue (waiting for accept)", port.queue as f64)
+        .number("sock_diag", "idiag_wqueue (backlog)", port.backlog as f64)
+        .rated("sock_diag", "SKMEMINFO drops", port.drops.map(|n| n as f64), Some(rate))
+        .number("sock_diag", "SYN_RECV", port.syn_recv as f64);
+    for name in [OVERFLOWS, DROPS, COOKIES] {
+        verdict = verdict.rated("/proc/net/netstat", name.trim_start_matches("TcpExt"), counter(name), Some(case.rate(name)));
+    }
+    Some(advise(verdict, case, &key, &who, port.backlog as f64))
+}
+
+fn advise(verdict: Verdict, case: &Case<'_>, key: &ListenerKey, who: &str, backlog: f64) -> Verdict {
+    let Some(netns) = case.look.netns(key.netns) else {
+        return verdict.advise(format!("see what keeps {who} from calling accept"));
+    };
+    let somaxconn = case.look.sysctl(netns, "net.core.somaxconn");
+    let verdict = verdict
+        .number("/proc/sys", "net.core.somaxconn", somaxconn)
+        .number("/proc/sys", "net.ipv4.tcp_max_syn_backlog", case.look.sysctl(netns, "net.ipv4.tcp_max_syn_backlog"))
+        .advise(format!("see what keeps {who} from calling accept: its CPU, its threads, what they wait for"));
+    if somaxconn.is_some_and(|max| backlog >= max) {
+        let more = words::power_of_two((backlog * 2.0).max(4096.0));
+        return verdict
+            .advise_some(case.look.sysctl_change(netns, "net.core.somaxconn", more))
+            .advise("and let it ask for a longer backlog, then restart it");
+    }
+    verdict.advise(format!("its backlog is its own choice ({}): let it ask listen() for more", words::count(backlog)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::{Script, counters};
+    use crate::model::Severity;
+
+    fn web(queue: u64, drops: u64) -> Script {
+        let mut s = Script::new();
+        let nginx = s.world.task(80, "nginx");
+        let l = s.world.listener(nginx, "0.0.0.0:80");
+        (l.queue, l.backlog, l.drops) = (queue, 16, Some(drops));
+        s.world.netns().sysctls = counters(&[("net.core.somaxconn", 16)]);
+        s
+    }
+
+    #[test]
+    fn a_full_queue_is_a_warning_and_drops_are_critical() {
+        let mut s = web(17, 0);
+        s.secs(3);
+        assert_eq!(s.expect("tcp.listen_overflow").severity, Severity::Warning);
+        for _ in 0..4 {
+            s.world.sockets.listeners[0].drops = s.world.sockets.listeners[0].drops.map(|n| n + 100);
+            s.secs(1);
+        }
+        let f = s.expect("tcp.listen_overflow");
+        assert_eq!(f.severity, Severity::Critical);
+        assert!(f.message.contains("nginx(80)") && f.message.contains("queue 17 of 16"), "{}", f.message);
+        assert!(f.advice.iter().any(|a| a.contains("net.core.somaxconn=4096   # now 16")), "{:?}", f.advice);
+    }
+
+    #[test]
+    fn old_drops_and_a_short_queue_are_silent() {
+        let mut s = web(3, 2983);
+        s.secs(5);
+        s.silent();
+        s.world.sockets.listeners[0].drops = Some(0);
+        s.secs(3);
+        s.silent();
+    }
+
+    #[test]
+    fn a_syn_flood_with_cookies_is_told_and_clears() {
+        let mut s = web(0, 0);
+        for n in 0..4 {
+            s.world.sockets.listeners[0].syn_recv = 16;
+            s.world.netns().counters = counters(&[("TcpExtTCPReqQFullDoCookies", n * 900)]);
+            s.secs(1);
+        }
+        assert!(s.expect("tcp.listen_overflow").message.contains("SYN cookies"));
+        s.world.sockets.listeners[0].syn_recv = 0;
+        s.secs(12);
+        assert!(!s.expect("tcp.listen_overflow").active);
+    }
+
+    #[test]
+    fn kernels_without_drops_per_listener_go_by_the_namespace() {
+        let mut s = web(17, 0);
+        s.world.sockets.listeners[0].drops = None;
+        for n in 0..4 {
+            s.world.netns().counters = counters(&[("TcpExtListenDrops", n * 50)]);
+            s.secs(1);
+        }
+        assert_eq!(s.expect("tcp.listen_overflow").severity, Severity::Critical);
+        s.world.hide("sockets");
+        s.secs(3);
+        assert!(!s.expect("tcp.listen_overflow").active);
+    }
+}
