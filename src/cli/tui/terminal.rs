@@ -1,8 +1,10 @@
 //! The terminal: taken once, given back on every way out.
 
-use crossterm::cursor::Show;
+use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::fmt::Write as _;
@@ -44,11 +46,9 @@ pub fn enter() -> io::Result<Screen> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
-    execute!(out, EnterAlternateScreen)?;
-    let mut screen = Terminal::new(CrosstermBackend::new(out))?;
-    screen.hide_cursor()?;
-    screen.clear()?;
-    Ok(screen)
+    // Not Terminal::clear: it asks the terminal where the cursor is, and one that doesn't answer would be lost.
+    execute!(out, EnterAlternateScreen, Clear(ClearType::All), Hide)?;
+    Terminal::new(CrosstermBackend::new(out))
 }
 
 /// Gives the terminal back. Does nothing when it is not taken; a terminal that has gone is no error.

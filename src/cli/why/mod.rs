@@ -71,7 +71,9 @@ impl Look {
 
 fn status(frame: &Frame) -> u8 {
     let snap = &frame.snap;
-    if snap.tasks.data().is_none() && snap.sockets.data().is_none() && snap.memory.data().is_none() {
+    // A /proc without a single process is none.
+    let no_tasks = snap.tasks.data().is_none_or(|t| t.rows.is_empty());
+    if no_tasks && snap.sockets.data().is_none() && snap.memory.data().is_none() {
         return BLIND;
     }
     match frame.findings.iter().map(|f| f.severity).max() {

@@ -1,0 +1,241 @@
+//! The real binary as a command: its flags, exit statuses and what it prints.
+
+use serde_json::Value;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A command line in an environment of its own: no configuration, no colours asked for.
+fn whytop(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whytop"));
+    command.args(args).env_clear().env("HOME", "/nonexistent").env("TERM", "xterm").stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    whytop(args).output().unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", err(output)))
+}
+
+/// A failed command: its status, and its message, which is the only thing it prints.
+fn failure(args: &[&str]) -> (i32, String) {
+    let output = run(args);
+    assert_eq!(out(&output), "", "{args:?}");
+    (output.status.code().unwrap(), err(&output).to_owned())
+}
+
+#[test]
+fn help_has_an_example_for_every_command() {
+    let top = run(&["--help"]);
+    assert_eq!(top.status.code(), Some(0));
+    for command in ["why", "show", "snapshot", "log", "doctor", "completions", "man"] {
+        assert!(out(&top).contains(&format!("\n  {command} ")), "{command} in {}", out(&top));
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0));
+        assert!(out(&help).contains("Example") && out(&help).contains(&format!("whytop {command}")), "{}", out(&help));
+        assert!(out(&help).contains("--max-cpu"), "global options are in every help");
+    }
+}
+
+#[test]
+fn bad_use_is_told_and_ends_with_2() {
+    for (args, said) in [
+        (&["--frobnicate"][..], "--frobnicate"),
+        (&["why", "--for", "5 parsecs"], "needs a unit of ms, s, m or h"),
+        (&["--interval", "1ms"], "must lie between 100ms and 1h"),
+        (&["--max-cpu", "0"], "must be above 0"),
+        (&["frobnicate"], "frobnicate"),
+        (&["snapshot", "--proc", "/nonexistent"], "--proc /nonexistent: No such file"),
+        (&["snapshot", "--sys", "/etc/passwd"], "--sys /etc/passwd: not a directory"),
+        (&["snapshot", "--theme", "nope"], "no theme `nope`"),
+        (&["snapshot", "--config", "/nonexistent"], "/nonexistent: No such file"),
+    ] {
+        let (status, message) = failure(args);
+        assert_eq!(status, 2, "{args:?}: {message}");
+        assert!(message.contains(said), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_never_ignored() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("whytop/config.toml");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let with = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        whytop(&["snapshot"]).env("XDG_CONFIG_HOME", home.path()).output().unwrap()
+    };
+    assert_eq!(with("interval = \"2s\"\n").status.code(), Some(0));
+    let mistake = with("intervall = 2\n");
+    assert_eq!(mistake.status.code(), Some(2));
+    let want = format!("whytop: {}: unknown key `intervall`; did you mean `interval`?\n", file.display());
+    assert_eq!(err(&mistake), want);
+}
+
+#[test]
+fn without_a_terminal_it_says_why_as_text() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(err(&output), "whytop: standard output is no terminal: no live screens, this is `whytop why`\n");
+    assert!(out(&output).contains("looked for 5.0 s"), "{}", out(&output));
+    assert!(!out(&output).contains('\x1b'));
+}
+
+#[test]
+fn why_as_json_has_every_key() {
+    let output = run(&["why", "--for", "1s", "--json"]);
+    let why = json(&output);
+    assert_eq!(why["schema"], 1);
+    for key in ["host", "taken_at", "window_s", "cost", "sections", "stories", "findings", "history"] {
+        assert!(!why[key].is_null(), "{key}");
+    }
+    assert!(why["taken_at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{}", why["taken_at"]);
+    assert!((1.0..3.0).contains(&why["window_s"].as_f64().unwrap()), "{}", why["window_s"]);
+    for key in ["cpu_ms", "samples", "rss_bytes"] {
+        assert!(why["cost"][key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(why["cost"]["samples"].as_u64().unwrap() >= 2, "at least one sample a second, and one at the end");
+    let sections = why["sections"].as_object().unwrap();
+    assert_eq!(sections.len(), 10);
+    assert!(sections.values().all(|s| ["ok", "stale", "denied", "absent"].contains(&s.as_str().unwrap())));
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_calm() {
+    let empty = tempfile::tempdir().unwrap();
+    let dir = empty.path().to_str().unwrap();
+    let args = ["why", "--for", "500ms", "--json", "--exit-code", "--proc", dir, "--sys", dir];
+    let output = run(&args);
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    assert_eq!(json(&output)["sections"]["memory"], "absent");
+    assert_eq!(run(&["why", "--exit-code", "--config", "/nonexistent"]).status.code(), Some(3));
+}
+
+#[test]
+fn another_tree_is_read_and_its_numbers_come_out() {
+    let proc = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc/linux-6.18");
+    let sys = tempfile::tempdir().unwrap();
+    let args = ["snapshot", "--json", "--proc", proc.to_str().unwrap(), "--sys", sys.path().to_str().unwrap()];
+    let snap = json(&run(&args));
+    assert_eq!(snap["own"]["pid"], 0, "a tree that is no procfs has no self");
+    let meminfo = std::fs::read_to_string(proc.join("meminfo")).unwrap();
+    let slab_kb: u64 = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("SUnreclaim:")?.trim().strip_suffix(" kB"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let read = &snap["memory"]["Ok"]["data"]["meminfo"];
+    let at = read["names"].as_array().unwrap().iter().position(|n| n == "SUnreclaim").unwrap();
+    assert_eq!(read["values"][at], slab_kb * 1024);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    for args in [&["completions", "bash"][..], &["snapshot", "--json"], &["man"], &["doctor"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = whytop(args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), err(&output)), (Some(0), ""), "{args:?}");
+    }
+}
+
+const OOM: &str =
+    "[  100.000000] Out of memory: Killed process 7 (ja\u{9b}va) total-vm:1kB, anon-rss:2kB, file-rss:3kB\n";
+
+#[test]
+fn a_log_is_read_from_files_and_from_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("messages");
+    std::fs::write(&file, OOM).unwrap();
+    let path = file.to_str().unwrap();
+
+    let of_file = run(&["log", "--json", path]);
+    let mut child = whytop(&["log", "--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(OOM.as_bytes()).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, of_file.stdout);
+    assert!(out(&of_file).is_ascii(), "kernel text reaches no terminal as controls");
+    let events = &json(&of_file)["events"];
+    assert_eq!(
+        (&events[0]["kind"], &events[0]["line"], &events[0]["victim_pid"]),
+        (&"oom_kill".into(), &1.into(), &7.into())
+    );
+
+    let two = json(&run(&["log", "--json", path, path]));
+    assert_eq!((two["events"].as_array().unwrap().len(), &two["events"][1]["file"]), (2, &path.into()));
+    let text = run(&["log", path]);
+    assert!(out(&text).contains("oom_kill") && !out(&text).contains('\u{9b}'), "{}", out(&text));
+
+    let (status, message) = failure(&["log", "/nonexistent"]);
+    assert_eq!(status, 1);
+    assert!(message.contains("/nonexistent can't be read: No such file"), "{message}");
+}
+
+#[test]
+fn completions_and_the_manual_name_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        for command in ["why", "show", "snapshot", "log", "doctor"] {
+            assert!(out(&output).contains(command), "{shell}: {command}");
+        }
+    }
+    let page = run(&["man"]);
+    assert!(out(&page).contains(".TH whytop 1") && out(&page).contains("doctor"), "{}", out(&page));
+}
+
+#[test]
+fn doctor_gives_a_fix_for_everything_refused() {
+    let checks = json(&run(&["doctor", "--json"]));
+    let checks = checks["checks"].as_array().unwrap();
+    for name in ["tasks", "sockets", "klog", "slab", "memory locked", "entering network namespaces", "docker"] {
+        assert!(checks.iter().any(|c| c["name"] == name), "{name}");
+    }
+    for check in checks {
+        assert_eq!(check["state"] == "denied", check["fix"].is_string(), "{check}");
+        assert_ne!(check["detail"], "", "{check}");
+    }
+}
+
+/// The binary where every user can run it, and the arguments to run it as one without rights.
+fn as_ordinary_user(args: &[&str]) -> (tempfile::TempDir, Command) {
+    let dir = tempfile::tempdir().unwrap();
+    let binary: PathBuf = dir.path().join("whytop");
+    std::fs::copy(env!("CARGO_BIN_EXE_whytop"), &binary).unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = Command::new(binary);
+    command.args(args).env_clear().current_dir("/").stdin(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    (dir, command)
+}
+
+#[test]
+fn an_ordinary_user_sees_what_it_may_and_is_told_the_rest() {
+    let (_dir, mut command) = as_ordinary_user(&["why", "--for", "1s", "--json"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let sections = &json(&output)["sections"];
+    assert_eq!(
+        (&sections["tasks"], &sections["sockets"], &sections["memory"]),
+        (&"ok".into(), &"ok".into(), &"ok".into())
+    );
+    assert_eq!(sections["slab"], "denied");
+
+    let (_dir, mut command) = as_ordinary_user(&["why", "--for", "500ms"]);
+    let text = command.output().unwrap();
+    assert!(out(&text).contains("not seen   slab: /proc/slabinfo was refused; it needs"), "{}", out(&text));
+}

@@ -1,0 +1,169 @@
+//! The real binary in a terminal: what the screen shows, and that the terminal is given back on every way out.
+
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{Action, tcflow};
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Longest wait for something to appear; a busy machine is slow, a broken program is never in time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Terminal {
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    bytes: Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+    child: Box<dyn Child + Send + Sync>,
+    /// Line settings before the program took the terminal.
+    settings: String,
+}
+
+fn size(columns: u16, rows: u16) -> PtySize {
+    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}
+
+fn parser(columns: u16, rows: u16) -> vt100::Parser {
+    vt100::Parser::new(NonZeroU16::new(rows).unwrap(), NonZeroU16::new(columns).unwrap(), 0)
+}
+
+impl Terminal {
+    fn start(args: &[&str], term: &str) -> Self {
+        let pair = native_pty_system().openpty(size(80, 24)).unwrap();
+        let settings = format!("{:?}", pair.master.get_termios());
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_whytop"));
+        command.args(args);
+        command.env_clear();
+        command.env("TERM", term);
+        command.env("HOME", "/nonexistent");
+        command.cwd("/");
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (give, bytes) = channel();
+        std::thread::spawn(move || {
+            let mut buf = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut buf) {
+                if give.send(buf[..n].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        // The slave stays open here too, so that what the program wrote last can still be read.
+        std::mem::forget(pair.slave);
+        Self { master: pair.master, keys, bytes, screen: parser(80, 24), child, settings }
+    }
+
+    fn contents(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Reads what the program draws until the screen is as wanted.
+    fn wait_for(&mut self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
+        while !wanted(self.screen.screen()) {
+            match self.bytes.recv_timeout(PATIENCE) {
+                Ok(bytes) => self.screen.process(&bytes),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("waited for {what}; the screen is:\n{}", self.contents())
+                }
+            }
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end, and reads what was drawn until then.
+    fn end(&mut self) -> ExitStatus {
+        let (tell, told) = channel();
+        let mut killer = self.child.clone_killer();
+        let watchdog = std::thread::spawn(move || {
+            if told.recv_timeout(PATIENCE).is_err() {
+                killer.kill().ok();
+            }
+        });
+        let status = self.child.wait().unwrap();
+        tell.send(()).expect("the program did not end by itself");
+        watchdog.join().unwrap();
+        while let Ok(bytes) = self.bytes.recv_timeout(Duration::from_millis(200)) {
+            self.screen.process(&bytes);
+        }
+        status
+    }
+
+    fn assert_given_back(&self) {
+        let screen = self.screen.screen();
+        assert!(!screen.alternate_screen(), "the alternate screen is left");
+        assert!(!screen.hide_cursor(), "the cursor is shown");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        assert_eq!(format!("{:?}", self.master.get_termios()), self.settings, "the line settings are as before");
+    }
+}
+
+fn is_up(screen: &vt100::Screen) -> bool {
+    screen.alternate_screen() && screen.contents().contains("whytop")
+}
+
+#[test]
+fn the_first_screen_comes_and_q_gives_the_terminal_back() {
+    let mut terminal = Terminal::start(&[], "xterm");
+    terminal.wait_for("the first screen", is_up);
+    assert!(terminal.screen.screen().hide_cursor());
+    terminal.press("q");
+    assert_eq!(terminal.end().exit_code(), 0);
+    terminal.assert_given_back();
+}
+
+#[test]
+fn it_survives_a_tiny_window_and_grows_again() {
+    let mut terminal = Terminal::start(&["--ascii"], "screen");
+    terminal.wait_for("the first screen", is_up);
+    terminal.master.resize(size(20, 5)).unwrap();
+    terminal.screen = parser(20, 5);
+    terminal.wait_for("a tiny screen", |s| !s.contents().trim().is_empty());
+    terminal.master.resize(size(120, 40)).unwrap();
+    terminal.screen = parser(120, 40);
+    terminal.wait_for("a large screen", |s| s.contents().contains("whytop"));
+    terminal.press("\x03");
+    assert_eq!(terminal.end().exit_code(), 0, "Ctrl-C leaves");
+}
+
+#[test]
+fn signals_end_it_as_shells_expect() {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let mut terminal = Terminal::start(&[], "xterm-256color");
+        terminal.wait_for("the first screen", is_up);
+        terminal.signal(signal);
+        assert_eq!(terminal.end().exit_code(), status);
+        terminal.assert_given_back();
+    }
+}
+
+#[test]
+fn a_terminal_that_takes_no_output_can_not_keep_it_alive() {
+    let mut terminal = Terminal::start(&[], "xterm");
+    terminal.wait_for("the first screen", is_up);
+    let line = std::fs::OpenOptions::new().write(true).open(terminal.master.tty_name().unwrap()).unwrap();
+    tcflow(&line, Action::OOff).unwrap();
+    // The clock is drawn each second: by now the screen's thread hangs in its write.
+    std::thread::sleep(Duration::from_millis(2500));
+    terminal.signal(Signal::TERM);
+    assert_eq!(terminal.end().exit_code(), 143);
+    assert_eq!(format!("{:?}", terminal.master.get_termios()), terminal.settings);
+}
+
+#[test]
+fn a_dumb_terminal_gets_text() {
+    let mut terminal = Terminal::start(&[], "dumb");
+    terminal.wait_for("a word on it", |s| s.contents().contains("TERM is dumb"));
+    assert_eq!(terminal.end().exit_code(), 0);
+    assert!(terminal.contents().contains("looked for 5.0 s"), "{}", terminal.contents());
+}
