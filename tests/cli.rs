@@ -239,3 +239,17 @@ fn an_ordinary_user_sees_what_it_may_and_is_told_the_rest() {
     let text = command.output().unwrap();
     assert!(out(&text).contains("not seen   slab: /proc/slabinfo was refused; it needs"), "{}", out(&text));
 }
+
+/// In a container whose pid 1 never waits, what a program leaves behind stays as a zombie.
+#[test]
+fn no_process_is_left_behind() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    assert_eq!(run(&["snapshot"]).status.code(), Some(0));
+    let ours = format!(" {} ", std::process::id());
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let stat = std::fs::read_to_string(entry.unwrap().path().join("stat")).unwrap_or_default();
+        let left = stat.contains("(whytop-reader) ")
+            && stat.split(") ").last().is_some_and(|s| s.get(1..).is_some_and(|s| s.starts_with(&ours)));
+        assert!(!left, "{stat}");
+    }
+}

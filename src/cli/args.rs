@@ -1,6 +1,7 @@
 //! The command line: a public contract.
 
 use crate::config::duration;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -119,6 +120,7 @@ Two samples are taken, one interval apart, so that rates are known.
 
 Examples:
   whytop show tcp                     sockets by state for every process
+  whytop show tcp --view remote       by where they go to
   whytop show tasks --filter state=D  what hangs, and where
   whytop show cgroups --sort usage --top 10
   whytop show memory --json | jq '.rows[0]'";
@@ -127,15 +129,18 @@ Examples:
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// The pane
-    #[arg(value_name = "PANE")]
+    #[arg(value_name = "PANE", value_parser = PossibleValuesParser::new(crate::panes::PANES.iter().map(|p| p.name)))]
     pub pane: String,
+    /// Another view of it than the first, for example remote or listener of tcp
+    #[arg(long, value_name = "VIEW")]
+    pub view: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Sort by this column
     #[arg(long, value_name = "COL")]
     pub sort: Option<String>,
-    /// Only rows that match: text, or column=value, column>number
+    /// Only rows that match, for example java, state=D or rss>1G
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Only the first N rows

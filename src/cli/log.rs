@@ -5,6 +5,8 @@ use super::json::SCHEMA;
 use super::out;
 use super::text::{COLUMNS, Dress, wrap};
 use crate::collect::klog::{Parser, json, read_live_all};
+use crate::model::Frame;
+use crate::panes::event_words;
 use crate::snapshot::{LogEvent, Section};
 use crate::view::text::width;
 use anyhow::{Context as _, bail};
@@ -101,12 +103,13 @@ fn render(events: &[LogEvent], dress: Dress) -> String {
     }
     let when = |e: &LogEvent| e.at.map_or_else(|| format!("line {}", e.line), |at| format!("{:.3}", at.0 as f64 / 1e9));
     let times = events.iter().map(|e| when(e).len()).max().unwrap_or(0);
+    let frame = Frame::default();
     let kinds = events.iter().map(|e| width(&e.kind)).max().unwrap_or(0);
     let mut text = String::new();
     for event in events {
         let lead = format!("{:>times$}  ", when(event));
         let kind = format!("{:<kinds$}", event.kind);
-        let said = wrap(&event.text, COLUMNS.saturating_sub(times + kinds + 4).max(20), 1);
+        let said = wrap(&event_words(&frame, event), COLUMNS.saturating_sub(times + kinds + 4).max(20), 1);
         let _ = writeln!(text, "{lead}{}  {}", dress.bold(&kind), said.concat());
     }
     text

@@ -6,6 +6,7 @@ mod json;
 mod log;
 mod out;
 mod setup;
+mod show;
 mod snapshot;
 mod text;
 mod theme;
@@ -52,12 +53,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         None => tui::run(global),
         Some(Command::Why(args)) => why::run(global, args),
+        Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Snapshot(args)) => snapshot::run(global, args.json),
         Some(Command::Log(args)) => log::run(args, global.ascii),
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Man) => man(),
-        _ => anyhow::bail!("this command is not wired yet"),
     }
 }
 

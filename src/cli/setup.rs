@@ -3,13 +3,16 @@
 use super::args::Global;
 use super::theme;
 use crate::collect::Roots;
+use crate::collect::readers::Readers;
 use crate::collect::sampler::{Sampler, SamplerOptions};
 use crate::config::{Config, ConfigError};
 use crate::detect::{RuleConfig, Window};
 use crate::engine::{Engine, EngineOptions};
+use crate::panes::TableError;
 use crate::startup::{self, LANE_STACK_BYTES, Startup};
 use crate::view::{Theme, ThemeError};
 use etcetera::BaseStrategy;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +20,9 @@ use std::time::Duration;
 const EAGER_INTERVAL: Duration = Duration::from_millis(250);
 /// Such a command stays within one core.
 const EAGER_MAX_CPU_PCT: f64 = 95.0;
+
+/// Longest wait for killed readers at the end, ms.
+const READERS_END_MS: u32 = 100;
 
 /// Settings that can't be used: the exit status tells them from trouble while looking.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,9 @@ pub enum BadUse {
     /// In `--theme`, or `theme` of the file.
     #[error(transparent)]
     Theme(#[from] ThemeError),
+    /// What `show` is asked for.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// `--proc` or `--sys` name no tree.
     #[error("{flag} {}: {problem}", path.display())]
     Tree {
@@ -79,6 +88,7 @@ pub struct Host {
     pub settings: Settings,
     pub roots: Roots,
     pub startup: Startup,
+    readers: Vec<Pid>,
 }
 
 impl Host {
@@ -90,7 +100,9 @@ impl Host {
         let settings = Settings::load(global)?;
         let roots = Roots { proc: tree("--proc", &global.proc)?, sys: tree("--sys", &global.sys)? };
         let startup = startup::prepare(&roots);
-        Ok(Self { settings, roots, startup })
+        let pids = startup.readers.iter().flat_map(Readers::pids);
+        let readers = pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect();
+        Ok(Self { settings, roots, startup, readers })
     }
 
     /// A sampler for a command that looks once or for a while: everything, often, within one core.
@@ -111,6 +123,25 @@ impl Host {
 
     fn sampler(&mut self, options: SamplerOptions) -> Sampler {
         Sampler::start(self.roots.clone(), options, LANE_STACK_BYTES, self.startup.readers.take())
+    }
+}
+
+/// The readers are ended and waited for: left to a pid 1 that never waits, as in many a container, they would stay as
+/// zombies. One that hangs in D is left behind; the kernel's reaping of it is no one's to wait for.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let is_ours = |pid: &Pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None));
+        self.readers.retain(is_ours);
+        for pid in &self.readers {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        for _ in 0..READERS_END_MS {
+            self.readers.retain(is_ours);
+            if self.readers.is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

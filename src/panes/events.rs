@@ -68,8 +68,9 @@ pub(super) fn told_of(event: &LogEvent) -> Option<&'static Told> {
     TOLD.iter().find(|t| *t.kind == *event.kind)
 }
 
-/// An event as a sentence; the line itself where its kind is not known.
-pub(super) fn event_words(frame: &Frame, event: &LogEvent) -> String {
+/// An event as a sentence; the line itself where its kind is not known. May hold hostile text.
+#[must_use]
+pub fn event_words(frame: &Frame, event: &LogEvent) -> String {
     let sentence = told_of(event).and_then(|t| fill(frame, event, t.sentence));
     let words = sentence.unwrap_or_else(|| event.text.to_string());
     let lines = event.int("lines").filter(|n| *n > 1);

@@ -5,8 +5,9 @@ mod events;
 mod names;
 mod table;
 
+pub use events::event_words;
 pub use names::subject_name;
-pub use table::{Table, TableError, TableOptions, table};
+pub use table::{Table, TableError, TableOptions, TableRow, table};
 
 use crate::view::View;
 

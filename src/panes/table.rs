@@ -2,7 +2,7 @@
 
 use super::by_name;
 use crate::model::{Frame, Severity};
-use crate::snapshot::Gap;
+use crate::snapshot::{Gap, Subject};
 use crate::view::{Arrange, Cell, Head, Listing, Query, State, sight};
 use std::sync::Arc;
 
@@ -24,14 +24,25 @@ pub struct TableOptions {
 pub struct Table {
     /// The columns. Those that are never drawn have `least` 0.
     pub heads: Vec<Head>,
-    /// The rows, in order, with what lights them.
-    pub rows: Vec<(Option<Severity>, Vec<Cell>)>,
+    /// The rows, in order.
+    pub rows: Vec<TableRow>,
     /// Rows that match, before `top`.
     pub matching: usize,
     /// What could not be seen of it.
     pub state: State,
     /// What could not be seen of the whole look.
     pub gaps: Vec<Gap>,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct TableRow {
+    /// What lights it.
+    pub severity: Option<Severity>,
+    /// What it is about.
+    pub subject: Option<Subject>,
+    /// Its cells, one a column.
+    pub cells: Vec<Cell>,
 }
 
 /// What is wrong with what was asked for.
@@ -86,9 +97,10 @@ pub fn table(frame: &Arc<Frame>, pane: &str, options: &TableOptions) -> Result<T
         .places
         .iter()
         .take(options.top.unwrap_or(usize::MAX))
-        .map(|p| {
-            let cells = (0..heads.len()).map(|column| listing.sheet.cell(p.row, column)).collect();
-            (listing.sheet.severity(p.row), cells)
+        .map(|p| TableRow {
+            severity: listing.sheet.severity(p.row),
+            subject: listing.sheet.id(p.row).map(|id| id.subject),
+            cells: (0..heads.len()).map(|column| listing.sheet.cell(p.row, column)).collect(),
         })
         .collect();
     Ok(Table { heads, rows, matching: listing.matching, state: view.section(frame), gaps: sight::gaps(frame) })
