@@ -33,6 +33,8 @@ const REAPER_LINES: u64 = 100_000;
 pub(super) struct Machine {
     open: Vec<Report>,
     held: VecDeque<Held>,
+    /// The newest kill, given out or not: a group's first victim.
+    newest: Option<(i64, LogEvent)>,
     group: Option<Group>,
 }
 
@@ -51,6 +53,7 @@ struct Group {
     first: Option<LogEvent>,
     /// Killed so far: 6.1 prints the first victim a second time.
     pids: Vec<i64>,
+    clock: Option<Clock>,
 }
 
 impl Kind for Machine {
@@ -98,7 +101,7 @@ impl Kind for Machine {
             self.killed(&killed, line, sink);
             true
         } else if let Some(path) = lines::group(text) {
-            self.begin_group(path);
+            self.begin_group(path, line);
             true
         } else if let Some((pid, worked)) = lines::reaper(text) {
             self.reaped(pid, worked, sink)
@@ -192,17 +195,17 @@ impl Machine {
         if self.held.len() >= HELD_MAX {
             sink.extend(self.held.pop_front().map(|held| held.event));
         }
+        self.newest = Some((killed.pid, event.clone()));
         self.held.push_back(Held { event, pid: killed.pid, line: line.no, clock: line.clock });
     }
 
-    fn begin_group(&mut self, path: &str) {
-        let first = self.held.back_mut();
-        let pids = first.iter().map(|held| held.pid).collect();
-        let first = first.map(|held| {
+    fn begin_group(&mut self, path: &str, line: &Line<'_>) {
+        if let Some(held) = self.held.back_mut() {
             held.event.put("oom_group", true);
-            held.event.clone()
-        });
-        self.group = Some(Group { path: path.to_owned(), first, pids });
+        }
+        let (pids, first) = self.newest.take().unzip();
+        let pids = pids.into_iter().collect();
+        self.group = Some(Group { path: path.to_owned(), first, pids, clock: line.clock });
     }
 
     fn reaped(&mut self, pid: i64, worked: bool, sink: &mut Sink) -> bool {
@@ -237,6 +240,7 @@ impl Machine {
             }
             sink.extend(self.held.pop_front().map(|held| held.event));
         }
+        self.group.take_if(|group| line.is_later_than(group.clock, REAPER_MS));
         self.give_up(sink, |report| report.is_over(line));
     }
 
