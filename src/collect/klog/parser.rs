@@ -62,7 +62,8 @@ impl Parser {
     pub fn feed_lines(&mut self, block: &[u8]) {
         let mut rest = block;
         while !rest.is_empty() {
-            if self.is_quiet() {
+            // A record of /dev/kmsg may go on in the next one, whatever that holds.
+            if self.is_quiet() && wrap::kmsg_head(rest.get(..48).unwrap_or(rest)).is_none() {
                 rest = self.skip(rest);
                 if rest.is_empty() {
                     return;
@@ -163,13 +164,13 @@ impl Parser {
 
     /// Gives a line to the kinds it may concern; says whether one took it.
     fn line(&mut self, line: &Line<'_>) -> bool {
-        let hot = kinds::may_matter(line.text.as_bytes());
-        if hot && line.text.ends_with(" callbacks suppressed") && self.sink.limiter(line) {
+        let concerned = kinds::concerned(line.text.as_bytes());
+        if concerned != 0 && line.text.ends_with(" callbacks suppressed") && self.sink.limiter(line) {
             return true;
         }
         let mut claimed = false;
-        for kind in &mut self.kinds {
-            if kind.is_open() || (hot && kind.literals().iter().any(|l| line.text.contains(l))) {
+        for (at, kind) in self.kinds.iter_mut().enumerate() {
+            if concerned & (1 << at) != 0 || kind.is_open() {
                 claimed |= kind.line(line, &mut self.sink);
             }
         }

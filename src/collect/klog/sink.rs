@@ -60,11 +60,10 @@ impl Sink {
         Some(self.take_count(line, false)).filter(|n| *n > 0)
     }
 
-    /// A line of a rate-limited kind: folds into the burst of `key`, or begins one with `event`.
-    pub fn fold(&mut self, event: LogEvent, key: &str, line: &Line<'_>) {
+    /// A line of a rate-limited `kind`: goes into the burst of `key`, or begins one with an event of its own.
+    pub fn fold(&mut self, kind: &str, key: &str, line: &Line<'_>, more: impl FnOnce(&mut LogEvent)) {
         let suppressed = self.take_count(line, true);
-        let same = |b: &Burst| b.event.kind == event.kind && b.key == key;
-        if let Some(at) = self.bursts.iter().position(same) {
+        if let Some(at) = self.bursts.iter().position(|b| &*b.event.kind == kind && b.key == key) {
             let open = self.bursts.get_mut(at).filter(|b| suppressed == 0 && !line.is_later_than(b.last, BURST_GAP_MS));
             if let Some(burst) = open {
                 burst.lines += line.repeat;
@@ -77,7 +76,8 @@ impl Sink {
             let oldest = self.bursts.remove(0);
             self.end(oldest);
         }
-        let event = event.with("suppressed", suppressed);
+        let mut event = LogEvent::of(kind, line).with("suppressed", suppressed);
+        more(&mut event);
         self.bursts.push(Burst { event, key: key.to_owned(), lines: line.repeat, last: line.clock });
     }
 

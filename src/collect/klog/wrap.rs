@@ -69,10 +69,9 @@ pub(super) fn unwrap(line: &[u8]) -> Option<Unwrapped<'_>> {
         rest = host_and_tag(after).unwrap_or(after);
     } else if let Some(after) = unix_stamp(rest) {
         out.stamp = rest.get(..rest.len() - after.len()).unwrap_or_default();
-        rest = host_and_tag(after)?;
-        rest = bracket(rest, &mut out).unwrap_or(rest);
-    } else if let Some(after) = host_and_tag(rest) {
-        rest = bracket(after, &mut out).unwrap_or(after);
+        rest = head(host_and_tag(after)?, &mut out);
+    } else {
+        rest = head(host_and_tag(rest).unwrap_or(rest), &mut out);
     }
     out.text = Cow::Borrowed(repeated(rest, &mut out.repeat));
     Some(out)
@@ -186,8 +185,15 @@ fn dated<'a>(line: &'a [u8], stamp: Stamp, out: &mut Unwrapped<'a>) -> Option<&'
     if stamp.comma {
         return Some(caller(after, out));
     }
-    let text = host_and_tag(after)?;
-    Some(bracket(text, out).unwrap_or(text))
+    Some(head(host_and_tag(after)?, out))
+}
+
+/// Takes off what the kernel itself puts first: its time, who printed; each of them where it is configured.
+fn head<'a>(line: &'a [u8], out: &mut Unwrapped<'a>) -> &'a [u8] {
+    match bracket(line, out) {
+        Some(after) => after,
+        None => caller(line, out),
+    }
 }
 
 /// `[HOST ][kern.warn ]kernel: `; what follows it.
@@ -286,8 +292,7 @@ fn rfc5424<'a>(message: &'a [u8], mut out: Unwrapped<'a>) -> Option<Unwrapped<'a
     if app != b"kernel" {
         return None;
     }
-    let text = bracket(text, &mut out).unwrap_or(text);
-    out.text = Cow::Borrowed(text);
+    out.text = Cow::Borrowed(head(text, &mut out));
     Some(out)
 }
 

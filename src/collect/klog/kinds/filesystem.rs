@@ -98,7 +98,12 @@ fn btrfs(line: &Line<'_>) -> Option<LogEvent> {
     if text(&caps, 5).is_some_and(|m| m.starts_with("forced readonly")) {
         return Some(LogEvent::of("fs_readonly", line).with("fs", "btrfs").with("device", device));
     }
-    let known = matches!(severity, "error" | "critical" | "warning");
-    let event = known.then(|| LogEvent::of("fs_error", line))?.with("fs", "btrfs").with("severity", severity);
+    // Most warnings are about mount options.
+    let matters = match severity {
+        "error" | "critical" => true,
+        "warning" => text(&caps, 5).is_some_and(|m| ["csum", "checksum", "i/o error"].iter().any(|w| m.contains(w))),
+        _ => false,
+    };
+    let event = matters.then(|| LogEvent::of("fs_error", line))?.with("fs", "btrfs").with("severity", severity);
     Some(event.with("device", device).with("function", text(&caps, 3)).with("code_line", number::<i64>(&caps, 4)))
 }

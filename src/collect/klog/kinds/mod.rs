@@ -4,6 +4,7 @@ mod pending;
 
 use super::line::Line;
 use super::sink::Sink;
+use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
 
 /// Reads the lines of a family of kinds.
@@ -47,11 +48,29 @@ kinds! {
     allocation slub user_fault
 }
 
-/// Any literal of any kind, and the words that the parser itself looks for.
-static PREFILTER: LazyLock<regex::bytes::Regex> = LazyLock::new(|| {
-    let mut words = vec![regex::escape(" callbacks suppressed"), regex::escape("last message repeated ")];
-    words.extend(all().iter().flat_map(|k| k.literals()).map(|l| regex::escape(l)));
-    compile(&words.join("|"))
+/// Kinds by their position in the table, as bits.
+pub(super) type Mask = u32;
+
+/// The bit of what the parser itself looks for: a limiter's count, a daemon's repeat.
+const PARSER: Mask = 1 << 31;
+
+/// Finds the literals of all kinds in one walk over the bytes.
+struct Prefilter {
+    any: regex::bytes::Regex,
+    of: FxHashMap<&'static [u8], Mask>,
+}
+
+static PREFILTER: LazyLock<Prefilter> = LazyLock::new(|| {
+    let mut of: FxHashMap<&'static [u8], Mask> = FxHashMap::default();
+    of.insert(b" callbacks suppressed", PARSER);
+    of.insert(b"last message repeated ", PARSER);
+    for (at, kind) in all().iter().enumerate() {
+        for literal in kind.literals() {
+            *of.entry(literal.as_bytes()).or_default() |= 1 << at;
+        }
+    }
+    let words: Vec<_> = of.keys().map(|l| regex::escape(&String::from_utf8_lossy(l))).collect();
+    Prefilter { any: compile(&words.join("|")), of }
 });
 
 #[expect(clippy::expect_used, reason = "escaped words are a valid pattern")]
@@ -59,12 +78,39 @@ fn compile(pattern: &str) -> regex::bytes::Regex {
     regex::bytes::Regex::new(pattern).expect("a pattern of escaped words")
 }
 
-/// Whether a line holds any literal.
-pub(super) fn may_matter(line: &[u8]) -> bool {
-    PREFILTER.is_match(line)
+/// The kinds that a line may concern; 0 for nearly every line.
+pub(super) fn concerned(line: &[u8]) -> Mask {
+    let mut mask = 0;
+    let mut from = 0;
+    while let Some(hit) = PREFILTER.any.find_at(line, from) {
+        mask |= PREFILTER.of.get(hit.as_bytes()).copied().unwrap_or(0);
+        from = hit.start() + 1;
+    }
+    mask
 }
 
 /// Where the first literal stands.
 pub(super) fn find(block: &[u8]) -> Option<usize> {
-    PREFILTER.find(block).map(|m| m.start())
+    PREFILTER.any.find(block).map(|m| m.start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_literal_is_found_by_itself() {
+        assert!(all().len() < 31);
+        for (at, kind) in all().iter().enumerate() {
+            for literal in kind.literals() {
+                assert!(concerned(format!("x{literal}y").as_bytes()) & (1 << at) != 0, "{literal}");
+            }
+        }
+        // Of two literals that begin at the same byte only one would be seen.
+        let literals: Vec<&[u8]> = PREFILTER.of.keys().copied().collect();
+        for a in &literals {
+            assert_eq!(literals.iter().filter(|b| b.starts_with(a)).count(), 1, "{}", String::from_utf8_lossy(a));
+        }
+        assert_eq!(concerned(b"docker0: port 3(veth5) entered forwarding state"), 0);
+    }
 }

@@ -5,7 +5,6 @@ use crate::collect::klog::fields::Fields;
 use crate::collect::klog::line::Line;
 use crate::collect::klog::scan::{number, re, text};
 use crate::collect::klog::sink::Sink;
-use crate::snapshot::LogEvent;
 
 /// Reads single lines.
 #[derive(Default)]
@@ -22,8 +21,8 @@ impl Kind for Machine {
 
     fn line(&mut self, line: &Line<'_>, sink: &mut Sink) -> bool {
         if let Some(caps) = re!(r"^(?:[ni][fp]_conntrack: )+table full(?: in netns (\d+))?, dropping packet").captures(line.text) {
-            let netns: Option<i64> = number(&caps, 1);
-            sink.fold(LogEvent::of("conntrack_full", line).with("netns", netns), text(&caps, 1).unwrap_or_default(), line);
+            let netns = text(&caps, 1);
+            sink.fold("conntrack_full", netns.unwrap_or_default(), line, |e| e.put("netns", number::<i64>(&caps, 1)));
             return true;
         }
         // Up to 3.12 `Neighbour table overflow.`, of IPv4's or IPv6's routing code.
@@ -31,7 +30,7 @@ impl Kind for Machine {
         let Some(caps) = re.captures(line.text) else { return false };
         let of_family = text(&caps, 2).map(|f| if f.ends_with('6') { "ndisc_cache" } else { "arp_cache" });
         let table = text(&caps, 1).or(of_family);
-        sink.fold(LogEvent::of("neigh_overflow", line).with("table", table), table.unwrap_or_default(), line);
+        sink.fold("neigh_overflow", table.unwrap_or_default(), line, |e| e.put("table", table));
         true
     }
 }

@@ -27,7 +27,7 @@ impl Kind for Machine {
         if text(&caps, 2) == Some("OK") {
             sink.push(LogEvent::of("nfs_ok", line).with("server", server));
         } else {
-            sink.fold(LogEvent::of("nfs_not_responding", line).with("server", server), server, line);
+            sink.fold("nfs_not_responding", server, line, |e| e.put("server", server));
         }
         true
     }

@@ -35,19 +35,28 @@ impl Kind for Machine {
     }
 
     fn line(&mut self, line: &Line<'_>, sink: &mut Sink) -> bool {
-        if let Some(event) = syn_flood(line) {
+        if let Some(event) = line.text.contains("SYN flooding").then(|| syn_flood(line)).flatten() {
             sink.limited(event, line);
             return true;
         }
-        // OpenVZ says which container: `CT: 101: TCP: …`, `TCP: … (CT 101)`.
-        let re = re!(r"^(?:(?:CT|VE)[: ]*(\d+):? )?(?:TCP: )*(.*?)(?: \((?:CT|VE)[: ]*(\d+)\))?[.!]?$");
-        let Some(caps) = re.captures(line.text) else { return false };
-        let Some((_, kind)) = FOLDED.iter().find(|(says, _)| text(&caps, 2) == Some(says)) else { return false };
-        let ct: Option<i64> = number(&caps, 1).or_else(|| number(&caps, 3));
-        let key = ct.map(|n| n.to_string()).unwrap_or_default();
-        sink.fold(LogEvent::of(kind, line).with("ct", ct), &key, line);
+        let Some((kind, ct)) = plain(line.text).map(|kind| (kind, None)).or_else(|| of_openvz(line.text)) else {
+            return false;
+        };
+        sink.fold(kind, ct.unwrap_or_default(), line, |event| event.put("ct", ct.and_then(|n| n.parse::<i64>().ok())));
         true
     }
+}
+
+/// The kind of `TCP: …`, once or twice `TCP: `.
+fn plain(text: &str) -> Option<&'static str> {
+    let says = text.trim_start_matches("TCP: ").trim_end_matches(['.', '!']);
+    FOLDED.iter().find(|(words, _)| *words == says).map(|(_, kind)| *kind)
+}
+
+/// OpenVZ says which container: `CT: 101: TCP: …`, `TCP: … (CT101)`.
+fn of_openvz(line: &str) -> Option<(&'static str, Option<&str>)> {
+    let caps = re!(r"^(?:(?:CT|VE)[: ]*(\d+):? )?(.*?)(?: \((?:CT|VE)[: ]*(\d+)\))?$").captures(line)?;
+    Some((plain(text(&caps, 2)?)?, text(&caps, 1).or_else(|| text(&caps, 3))))
 }
 
 fn syn_flood(line: &Line<'_>) -> Option<LogEvent> {

@@ -91,7 +91,7 @@ pub(super) struct Selected<'a> {
 
 pub(super) fn selected(line: &str) -> Option<Selected<'_>> {
     let re = re!(
-        r"^(Out of memory|Memory cgroup out of memory)(?: \([^)]*\))?: [Kk]ill process (\d+) \((.*)\) score (-?\d+)"
+        r"^(Out of [Mm]emory|Memory cgroup out of memory)(?: \([^)]*\))?: [Kk]ill process (\d+) \((.*)\) score (-?\d+)"
     );
     let caps = re.captures(line)?;
     Some(Selected {
@@ -121,7 +121,7 @@ pub(super) struct Killed<'a> {
 
 pub(super) fn killed(line: &str) -> Option<Killed<'_>> {
     let re = re!(
-        r"^(?:(Out of memory|Memory cgroup out of memory)(?: \([^)]*\))?: )?Killed process (\d+)(?:, UID (\d+),)? \((.*)$"
+        r"^(?:(Out of [Mm]emory|Memory cgroup out of memory)(?: \([^)]*\))?: )?Killed process (\d+)(?:, UID (\d+),)? \((.*)$"
     );
     let caps = re.captures(line)?;
     let mut killed = Killed {

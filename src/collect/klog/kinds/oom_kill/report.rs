@@ -160,17 +160,14 @@ impl Report {
         self.pid.or_else(|| self.selected.as_ref().map(|s| s.pid)) == Some(pid)
     }
 
-    /// Whether a Killed line that names another pid may still end this report: the selected thread's process, or a
-    /// child that dies in its place.
+    /// Whether a Killed line that names another pid than the selection may still end this report: a thread was
+    /// selected and its process dies, or a child dies in its place.
     pub fn may_be_of(&self, killed: &Killed<'_>) -> bool {
-        // `oom-kill:` named another one.
-        if self.pid.is_some_and(|own| own != killed.pid) {
-            return false;
-        }
+        let same = self.pid.is_none_or(|own| own == killed.pid);
         match killed.scope {
             // Since 5.1, without a line for the selection.
-            Some(scope) => self.selected.is_none() && self.scope().is_none_or(|own| own == scope),
-            None => self.selected.is_some() || self.has_head(),
+            Some(scope) => same && self.selected.is_none() && self.scope().is_none_or(|own| own == scope),
+            None => self.selected.is_some() || (same && self.has_head()),
         }
     }
 
