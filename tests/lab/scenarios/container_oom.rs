@@ -17,6 +17,7 @@ pub const DOCKER: Scenario = Scenario {
 fn stage() -> Stage {
     let mut stage = Stage::default();
     let dir = kit::scratch(&mut stage, "docker");
+    stage.undo(remove_empty_docker_cgroups);
     let sock = start_engine(&mut stage, &dir);
     let image = dir.join("root.tar");
     make_root(&dir, &image);
@@ -77,6 +78,15 @@ fn start_engine(stage: &mut Stage, dir: &Path) -> String {
             .is_ok_and(|s| s.success())
     });
     sock
+}
+
+/// The engine leaves an empty `docker` cgroup in every hierarchy; one in use is not removed by `rmdir`.
+fn remove_empty_docker_cgroups() {
+    let root = Path::new("/sys/fs/cgroup");
+    let trees = std::fs::read_dir(root).into_iter().flatten().flatten().map(|d| d.path());
+    for tree in trees.chain([root.to_owned()]) {
+        std::fs::remove_dir(tree.join("docker")).ok();
+    }
 }
 
 /// A root file system of busybox alone, as a tar.
