@@ -28,12 +28,17 @@ fn stage() -> Stage {
     let inside = stage.pid.to_string();
     stage.actor_in(&["nsenter", "-t", &inside, "-n"], &["client", "22001", "700"]);
     until("the closed connections are in CLOSE_WAIT", || {
-        must("ss", &["-tanH", "state", "close-wait"]).lines().count() == 250
+        must("ss", &["-tanH", "state", "close-wait", "dport = :22001"]).lines().count() == 250
     });
     stage
 }
 
-/// Sockets by process and state.
+/// Whether a process is one of this crowd: others come and go between two looks.
+fn crowd(comm: &str) -> bool {
+    ["crowd-", "amq-", "bad-"].iter().any(|c| comm.starts_with(c))
+}
+
+/// Sockets or threads by process and state.
 type Tally = BTreeMap<(u64, String), u64>;
 
 fn during(_: &Look, stage: &Stage) -> Result<(), String> {
@@ -47,14 +52,13 @@ fn during(_: &Look, stage: &Stage) -> Result<(), String> {
 
     let ps = must("ps", &["-eLo", "pid=,stat=,comm="]);
     let mut threads = Tally::new();
-    let crowd = |comm: &str| ["crowd-", "lost-", "amq-", "bad-"].iter().any(|c| comm.starts_with(c));
     for words in ps.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()) {
         if words.len() > 2 && crowd(words[2]) {
             *threads.entry((words[0].parse().unwrap_or(0), words[1].chars().take(1).collect())).or_default() += 1;
         }
     }
     let snapshot = whytop(&["snapshot", "--json"]);
-    differ("threads of (pid, state)", &threads, &tally_threads(&snapshot, crowd))
+    differ("threads of (pid, state)", &threads, &tally_threads(&snapshot))
 }
 
 fn whytop(args: &[&str]) -> Value {
@@ -72,8 +76,20 @@ fn differ(what: &str, theirs: &Tally, ours: &Tally) -> Result<(), String> {
     if theirs.is_empty() || !wrong.is_empty() { Err(format!("{what}: {}", wrong.join("; "))) } else { Ok(()) }
 }
 
-/// Lines of `ss -tanpH`: the state first, the processes last as `users:(("comm",pid=1,fd=2))`.
+/// Lines of `ss -tanpH`: state, queues, local, remote, and `users:(("comm",pid=1,fd=2))` where a process holds it. A
+/// connection that was not accepted yet belongs to the process that listens on its local port.
 fn tally_ss(text: &str, into: &mut Tally) {
+    let pid = |line: &str| {
+        line.split("((\"")
+            .nth(1)
+            .filter(|users| crowd(users))?
+            .split("pid=")
+            .nth(1)
+            .and_then(|r| r.split(',').next()?.parse::<u64>().ok())
+    };
+    let local = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    let listeners: BTreeMap<_, _> =
+        text.lines().filter(|l| l.starts_with("LISTEN")).filter_map(|l| Some((local(l)?, pid(l)?))).collect();
     for line in text.lines() {
         let state = match line.split_whitespace().next().unwrap_or("") {
             "ESTAB" => "established",
@@ -82,7 +98,7 @@ fn tally_ss(text: &str, into: &mut Tally) {
             "LISTEN" => "listen",
             _ => continue,
         };
-        let Some(pid) = line.split("pid=").nth(1).and_then(|r| r.split(',').next()?.parse().ok()) else { continue };
+        let Some(pid) = pid(line).or_else(|| listeners.get(&local(line)?).copied()) else { continue };
         *into.entry((pid, state.to_owned())).or_default() += 1;
     }
 }
@@ -91,6 +107,9 @@ fn tally_ours(json: &Value) -> Tally {
     let mut tally = Tally::new();
     for row in json["rows"].as_array().into_iter().flatten() {
         let Some(pid) = row["task"]["pid"].as_u64() else { continue };
+        if !crowd(row["task"]["comm"].as_str().unwrap_or("")) {
+            continue;
+        }
         for state in ["established", "syn_sent", "close_wait", "listen"] {
             let n = row["states"][state].as_u64().unwrap_or(0);
             if n > 0 {
@@ -101,7 +120,7 @@ fn tally_ours(json: &Value) -> Tally {
     tally
 }
 
-fn tally_threads(json: &Value, crowd: impl Fn(&str) -> bool) -> Tally {
+fn tally_threads(json: &Value) -> Tally {
     let mut tally = Tally::new();
     let tasks = json.pointer("/tasks/Ok/data/rows").and_then(Value::as_array);
     for row in tasks.into_iter().flatten().filter(|r| crowd(r["comm"].as_str().unwrap_or(""))) {
