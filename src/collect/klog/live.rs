@@ -186,3 +186,48 @@ fn suspended_ns() -> u64 {
     let ns = |t: rustix::time::Timespec| i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec);
     u64::try_from(ns(boot) - ns(mono)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overwritten_records_are_counted() {
+        let fd = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
+        let mut kmsg = Kmsg { fd, buf: Vec::new(), next: None };
+        let mut parser = Parser::new();
+        let mut record = |text: &str| {
+            kmsg.buf = text.as_bytes().to_vec();
+            kmsg.record(text.len(), &mut parser)
+        };
+        assert_eq!(record("6,500,1000,-;first\n"), 0);
+        assert_eq!(record("6,501,2000,-;sd 0:0:0:0: x\n SUBSYSTEM=scsi\n DEVICE=+scsi:0:0:0:0\n"), 0);
+        assert_eq!(record("12,510,3000,-;TCP: time wait bucket table overflow\n"), 8);
+        assert_eq!(record("6,511,4000,-;TCP: time wait bucket table overflow\n"), 0);
+        assert_eq!(record("no record"), 0);
+        let events = parser.flush_idle();
+        assert_eq!(events.iter().map(|e| e.line).collect::<Vec<_>>(), [511]);
+    }
+
+    /// syslog(2) is the way where /dev/kmsg is not there: it must tell the same of this kernel's log.
+    #[test]
+    fn both_ways_tell_the_same() {
+        let Section::Ok { at, data } = read_live_all() else { return println!("SKIPPED: no /dev/kmsg for us") };
+        let mut ring = Ring::default();
+        let mut parser = Parser::new();
+        match ring.read() {
+            Ok((text, _)) => parser.feed_lines(text),
+            Err(e) => return println!("SKIPPED: syslog(2): {e}"),
+        }
+        // Others may write to the log meanwhile, or overwrite its oldest records.
+        let until = Moment(at.0.saturating_sub(1_000_000_000));
+        let of = |events: &[LogEvent]| -> Vec<_> {
+            events.iter().filter(|e| e.at < Some(until)).map(|e| (e.at, e.kind.clone())).collect()
+        };
+        let mut events = parser.finish();
+        events.sort_by_key(|e| e.line);
+        let (kmsg, syslog) = (of(&data.events), of(&events));
+        println!("{} events by /dev/kmsg, {} by syslog(2)", kmsg.len(), syslog.len());
+        assert!(kmsg.ends_with(&syslog) && syslog.len() + 3 > kmsg.len(), "{kmsg:?} {syslog:?}");
+    }
+}

@@ -21,15 +21,18 @@ impl Ring {
     /// `EPERM` without `CAP_SYSLOG` while `kernel.dmesg_restrict=1`; `ENOSYS` where the kernel has no log.
     pub fn read(&mut self) -> Result<(&[u8], bool), Errno> {
         read_all(&mut self.text)?;
+        Ok(self.fresh())
+    }
+
+    fn fresh(&mut self) -> (&[u8], bool) {
         let known = memmem::rfind(&self.text, &self.tail).map(|at| at + self.tail.len());
-        let overwritten = known.is_none();
         let fresh = self.text.get(known.filter(|_| !self.tail.is_empty()).unwrap_or(0)..).unwrap_or_default();
         if !fresh.is_empty() {
             let start = self.text.len().saturating_sub(TAIL);
             self.tail.clear();
             self.tail.extend_from_slice(self.text.get(start..).unwrap_or_default());
         }
-        Ok((fresh, overwritten))
+        (fresh, known.is_none())
     }
 }
 
@@ -39,7 +42,8 @@ fn read_all(buf: &mut Vec<u8>) -> Result<(), Errno> {
     const SIZE_BUFFER: i32 = 10;
     buf.clear();
     let size = klogctl(SIZE_BUFFER, &mut [])?;
-    buf.resize(size.clamp(1 << 14, 1 << 26), 0);
+    // The size is that of the bare text: the stamps before the lines want room too, or the oldest are left out.
+    buf.resize(size.saturating_mul(4).clamp(1 << 16, 1 << 26), 0);
     let len = klogctl(READ_ALL, buf)?;
     buf.truncate(len);
     Ok(())
@@ -59,6 +63,20 @@ mod tests {
 
     #[test]
     fn what_was_read_is_not_new_again() {
+        let mut ring = Ring::default();
+        let mut see = |text: &[u8]| {
+            ring.text = text.to_vec();
+            let (fresh, overwritten) = ring.fresh();
+            (String::from_utf8_lossy(fresh).into_owned(), overwritten)
+        };
+        assert_eq!(see(b"<6>[1.0] a\n<6>[2.0] b\n"), ("<6>[1.0] a\n<6>[2.0] b\n".into(), false));
+        assert_eq!(see(b"<6>[1.0] a\n<6>[2.0] b\n"), (String::new(), false));
+        assert_eq!(see(b"<6>[1.0] a\n<6>[2.0] b\n<6>[3.0] c\n"), ("<6>[3.0] c\n".into(), false));
+        assert_eq!(see(b"<6>[8.0] x\n<6>[9.0] y\n"), ("<6>[8.0] x\n<6>[9.0] y\n".into(), true));
+    }
+
+    #[test]
+    fn this_kernels_ring() {
         let mut ring = Ring::default();
         match ring.read() {
             Ok((text, _)) if !text.is_empty() => assert!(text.starts_with(b"<")),

@@ -82,7 +82,8 @@ fn xfs(line: &Line<'_>) -> Option<LogEvent> {
     let caps = re!(r#"^(?:XFS \(([^)]+)\)|Filesystem "([^"]+)"): (.*)$"#).captures(line.text)?;
     let device = text(&caps, 1).or_else(|| text(&caps, 2));
     let message = text(&caps, 3)?;
-    if re!(r"^[^(]*(?:\(0x[0-9a-f]+\)[^(]*)?(?:[Ss]hutting down filesystem|[Ff]ilesystem has been shut down)").is_match(message) {
+    let is_shutdown = ["hutting down filesystem", "ilesystem has been shut down"].iter().any(|w| message.contains(w));
+    if is_shutdown {
         return Some(LogEvent::of("fs_shutdown", line).with("fs", "xfs").with("device", device));
     }
     let re = re!(r"^(?:Metadata corruption detected|Metadata CRC error detected|Internal error|Corruption detected)(?:.*? at (\w+)\+0x)?");

@@ -13,7 +13,7 @@ pub(super) struct Machine;
 
 impl Kind for Machine {
     fn literals(&self) -> &'static [&'static str] {
-        &["]: segfault", " sp:"]
+        &["]: segfault", "sp:"]
     }
 
     fn line(&mut self, line: &Line<'_>, sink: &mut Sink) -> bool {
@@ -38,7 +38,7 @@ fn segfault(line: &Line<'_>) -> Option<LogEvent> {
 
 /// `traps: nginx[102] general protection fault ip:401721 sp:7fffeebf7a50 error:0 in …`; the trap's words name the fault.
 fn trap(line: &Line<'_>) -> Option<LogEvent> {
-    let re = re!(r"^(?:traps: )?(.+)\[(\d+)\]:? ([a-z][a-z0-9 -]*?) ip:[0-9a-f]+ sp:[0-9a-f]+ error:([0-9a-f]+)");
+    let re = re!(r"^(?:traps: )?(.+)\[(\d+)\]:? ([a-z][a-z0-9 -]*?) r?ip:[0-9a-f]+ r?sp:[0-9a-f]+ error:([0-9a-f]+)");
     let caps = re.captures(line.text)?;
     let words = text(&caps, 3)?;
     let words = words.strip_prefix("trap ").unwrap_or(words);
