@@ -1,4 +1,5 @@
 //! The real binary as a command: its flags, exit statuses and what it prints.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 use serde_json::Value;
 use std::io::Write;

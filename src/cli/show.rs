@@ -61,6 +61,9 @@ pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
         }
     }
     tell_what_is_missing(&table);
+    if table.matching == 0 {
+        tell_other_views(args);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,12 +165,22 @@ fn tell_what_is_missing(table: &Table) {
         State::Ok(_) => {}
         State::Stale(_, why) => eprintln!("whytop: old data: {}", printable(why)),
         State::Denied(gap) => {
-            eprintln!("whytop: {} was refused; it needs {}", printable(&gap.what), printable(&gap.fix))
+            eprintln!("whytop: {} was refused; it needs {}", printable(&gap.what), printable(&gap.fix));
         }
         State::Absent(why) => eprintln!("whytop: {}", printable(why)),
     }
     if table.rows.len() < table.matching {
         eprintln!("whytop: {} of {} rows", table.rows.len(), table.matching);
+    }
+}
+
+/// A view may be empty for a good reason: `tasks` opens with those in trouble.
+fn tell_other_views(args: &ShowArgs) {
+    let views = crate::panes::by_name(&args.pane).map(|p| p.views).unwrap_or_default();
+    let shown = args.view.as_deref().or(views.first().map(|v| v.name()));
+    let others: Vec<&str> = views.iter().map(|v| v.name()).filter(|name| Some(*name) != shown).collect();
+    if let (Some(shown), false) = (shown, others.is_empty()) {
+        eprintln!("whytop: no rows in view {shown}; --view shows others: {}", others.join(", "));
     }
 }
 
@@ -231,8 +244,8 @@ mod tests {
         let frame = frame();
         let table = table(&frame, "tcp", &TableOptions::default()).unwrap();
         let rows = serde_json::to_value(tcp_rows(&frame, &table)).unwrap();
-        let row = |pid: &str| rows.as_array().unwrap().iter().find(|r| r["task"]["pid"].to_string() == pid).unwrap();
-        let (owned, unowned) = (row("7"), row("null"));
+        let row = |pid: Value| rows.as_array().unwrap().iter().find(|r| r["task"]["pid"] == pid).unwrap();
+        let (owned, unowned) = (row(7.into()), row(Value::Null));
         assert_eq!((&owned["states"]["syn_sent"], &owned["states"]["listen"]), (&12.into(), &1.into()));
         assert_eq!((&owned["task"]["comm"], &owned["task"]["start_ticks"]), (&"ja\x1bva".into(), &9.into()));
         assert_eq!((&unowned["task"], &unowned["states"]["time_wait"]), (&Value::Null, &3.into()));

@@ -5,6 +5,7 @@ use crate::cli::text::{COLUMNS, Dress, wrap};
 use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story};
 use crate::snapshot::{Gap, Section, Snapshot};
 use crate::view::num;
+use crate::view::text::{ascii, printable, width};
 use std::fmt::Write as _;
 
 /// Lines that one story takes at most: the parts below add up to it.
@@ -64,25 +65,33 @@ impl Writer {
         };
         let painted = painted.into_owned();
         self.block(&format!("{painted}  "), word.len() + 2, &story.summary, SUMMARY_LINES);
-        self.finding(root, frame, "", ROOT_LINES);
+        let told = root.message == story.summary;
+        self.finding(root, frame, "", if told { None } else { Some(ROOT_LINES) });
         self.evidence(root);
         self.consequences(frame, &findings().filter(|f| !std::ptr::eq(*f, root)).collect::<Vec<_>>());
         self.advice(root, findings());
     }
 
-    /// Id, sentence, and how long it has been so.
-    fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: usize) {
+    /// Id, sentence in so many lines (`None`: it was told above), and how long it has been so.
+    fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: Option<usize>) {
         let age = num::span(frame.snap.at.since(finding.since));
         let when = if finding.active { format!("since {age}") } else { "over now".into() };
         let id = self.dress.dim(finding.id).into_owned();
         let lead = format!("  {branch}{id}  ");
-        let columns = 2 + crate::view::text::width(branch) + finding.id.len() + 2;
-        self.block(&lead, columns, &format!("{} ({when})", finding.message), lines);
+        let columns = 2 + width(branch) + finding.id.len() + 2;
+        match lines {
+            Some(lines) => self.block(&lead, columns, &format!("{} ({when})", finding.message), lines),
+            None => self.block(&lead, columns, &when, 1),
+        }
     }
 
     fn evidence(&mut self, finding: &Finding) {
         for evidence in finding.evidence.iter().take(EVIDENCE_LINES) {
-            self.block("      ", 6, &evidence_words(evidence), 1);
+            let value = printable(&value_words(evidence)).into_owned();
+            // The end of a path says which file it is: what doesn't fit is left out before it.
+            let room = COLUMNS.saturating_sub(6 + width(&value) + 3);
+            let source = tail(&printable(&evidence.source), room);
+            self.block("      ", 6, &format!("{value} · {source}"), 1);
         }
     }
 
@@ -91,7 +100,7 @@ impl Writer {
         let shown = findings.len().min(CONSEQUENCES);
         for (i, finding) in findings.iter().take(shown).enumerate() {
             let branch = if i + 1 == findings.len() { end } else { tee };
-            self.finding(finding, frame, branch, CONSEQUENCE_LINES);
+            self.finding(finding, frame, branch, Some(CONSEQUENCE_LINES));
         }
         if findings.len() > shown {
             self.block(&format!("  {end}"), 5, &format!("{} more (see --json)", findings.len() - shown), 1);
@@ -136,22 +145,36 @@ impl Writer {
     fn block(&mut self, lead: &str, columns: usize, text: &str, most: usize) {
         let mut lead = lead.to_owned();
         for line in wrap(text, COLUMNS.saturating_sub(columns), most) {
-            let line = if self.dress.ascii { line.chars().map(crate::view::text::ascii).collect() } else { line };
+            let line = if self.dress.ascii { line.chars().map(ascii).collect() } else { line };
             let _ = writeln!(self.text, "{lead}{line}");
             lead = " ".repeat(columns);
         }
     }
 }
 
-fn evidence_words(evidence: &Evidence) -> String {
-    let Evidence { source, field, value, rate_per_s } = evidence;
-    let value = match value {
+/// Field, value and rate.
+fn value_words(evidence: &Evidence) -> String {
+    let value = match &evidence.value {
         EvidenceValue::Text(text) => text.to_string(),
         EvidenceValue::Number(n) if n.fract() == 0.0 && *n >= 0.0 => num::grouped(num::whole(*n)),
         EvidenceValue::Number(n) => num::number(*n),
     };
-    let rate = rate_per_s.map_or_else(String::new, |r| format!(" ({}/s)", num::growth(r)));
-    format!("{field} {value}{rate} · {source}")
+    let rate = evidence.rate_per_s.map_or_else(String::new, |r| format!(" ({}/s)", num::growth(r)));
+    format!("{} {value}{rate}", evidence.field)
+}
+
+/// The last `columns` of a printable text; what is left out before is shown by `…`.
+fn tail(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.into();
+    }
+    let mut left = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let wide = width(c.encode_utf8(&mut [0; 4]));
+        left.checked_sub(wide).map(|rest| left = rest).is_some()
+    };
+    let kept: Vec<char> = text.chars().rev().take_while(fits).collect();
+    std::iter::once('…').chain(kept.into_iter().rev()).collect()
 }
 
 /// Everything a snapshot could not show, with what would.

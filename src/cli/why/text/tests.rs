@@ -80,7 +80,7 @@ fn one_story_fits_a_screen_however_much_there_is_to_say() {
     for ascii in [false, true] {
         let text = stories(&frame, Dress { colour: false, ascii });
         assert!(text.lines().count() <= STORY_LINES, "{}", text.lines().count());
-        assert!(text.lines().all(|l| crate::view::text::width(l) <= COLUMNS), "{text}");
+        assert!(text.lines().all(|l| width(l) <= COLUMNS), "{text}");
         assert_eq!(text.is_ascii(), ascii);
     }
 }
@@ -104,4 +104,17 @@ fn calm_says_so_and_what_it_could_not_see() {
     assert!(text.contains("\nNothing is wrong that whytop can see.\n"), "{text}");
     assert!(text.contains("\n1 older kernel-log events: whytop log\n"), "{text}");
     assert!(text.contains("not seen   slab: not read yet\n"), "{text}");
+}
+
+#[test]
+fn a_path_keeps_its_end() {
+    assert_eq!(tail("/docker/21d06575892a/memory.failcnt", 16), "…/memory.failcnt");
+    assert_eq!(tail("/short", 16), "/short");
+    assert_eq!(tail("日本語", 4), "…語");
+}
+
+#[test]
+fn what_the_summary_says_is_not_said_again() {
+    let frame = frame(vec![finding("tcp.close_wait_pile", "web is at its limit")]);
+    assert_eq!(stories(&frame, PLAIN), "CRITICAL  web is at its limit\n  tcp.close_wait_pile  since 3m12s\n");
 }
