@@ -2,18 +2,446 @@
 
 mod kit;
 
-use kit::{app, draw, press, story_d};
-use whytop::app::{App, AppOptions, Event};
-use whytop::view::{Depth, Theme, svg};
+use kit::{app, draw, key, press, roles, states, story_d, text};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use whytop::app::{App, AppOptions, Effect, Event};
+use whytop::model::Frame;
+use whytop::panes::PANES;
+use whytop::snapshot::Subject;
+use whytop::view::{Depth, Role, Theme, svg};
 
-/// Writes pictures to look at into the folder that `WHYTOP_SHOTS` names.
+const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (20, 5)];
+
+/// A screen as text beside its roles, for a snapshot.
+fn shown(app: &mut App, width: u16, height: u16) -> String {
+    let buf = draw(app, width, height);
+    format!("{}\n-- roles --\n{}", text(&buf), roles(&buf))
+}
+
+fn grouped(pane: &str) -> String {
+    let mut out = String::new();
+    for (name, frame) in
+        [("full", story_d()), ("empty", states::empty()), ("denied", states::denied()), ("stale", states::stale())]
+    {
+        for (width, height) in SIZES {
+            let mut app = app(pane, &frame);
+            out += &format!("==== {pane}, {name}, {width}x{height}\n{}\n", shown(&mut app, width, height));
+        }
+    }
+    out
+}
+
+#[test]
+fn every_pane_in_every_state_at_every_size() {
+    for pane in PANES {
+        insta::assert_snapshot!(format!("pane_{}", pane.name), grouped(pane.name));
+    }
+}
+
+#[test]
+fn every_view_of_every_pane() {
+    let frame = story_d();
+    for pane in PANES.iter().filter(|p| p.views.len() > 1) {
+        let mut out = String::new();
+        let mut app = app(pane.name, &frame);
+        for view in pane.views {
+            writeln!(out, "==== {} {}\n{}", pane.name, view.name(), text(&draw(&mut app, 120, 40))).unwrap();
+            press(&mut app, "v");
+        }
+        insta::assert_snapshot!(format!("views_{}", pane.name), out);
+    }
+}
+
+#[test]
+fn drill_downs() {
+    let frame = story_d();
+    let walks = [
+        ("cgroup", "why", "<enter>"),
+        ("finding", "why", "<down><down><down><down><enter>"),
+        ("wchan", "why", "<down><down><down><enter>"),
+        ("task", "tasks", "\\comm=supervisord<enter><enter>"),
+        ("remote", "tcp", "v<enter>"),
+        ("listener", "tcp", "vv<enter>"),
+        ("netns", "tcp", "vvv<enter>"),
+        ("slab", "memory", "<enter>"),
+        ("iface", "net", "v<enter>"),
+        ("udp", "net", "vv<enter>"),
+    ];
+    let mut out = String::new();
+    for (name, pane, keys) in walks {
+        let mut app = app(pane, &frame);
+        press(&mut app, keys);
+        writeln!(out, "==== {name}\n{}", text(&draw(&mut app, 120, 40))).unwrap();
+    }
+    insta::assert_snapshot!("drill_downs", out);
+}
+
+#[test]
+fn a_task_in_full_before_and_after_its_detail_came() {
+    let mut build = kit::story_d_build();
+    let mut out = String::new();
+    let walk = "\\comm=java<enter>t<home>/16951<enter><enter>";
+    let mut first = app("tasks", &story_d());
+    let effects = press(&mut first, walk);
+    assert!(effects.contains(&Effect::Focus(Some(Subject::Task(key(16951))))), "the sampler is asked for its detail");
+    writeln!(out, "==== before\n{}", shown(&mut first, 120, 40)).unwrap();
+    build.snap.detail = Some(kit::detail_of_java());
+    first.step(Event::Frame(build.done()));
+    writeln!(out, "==== after\n{}", shown(&mut first, 120, 40)).unwrap();
+    insta::assert_snapshot!("task", out);
+    let effects = press(&mut first, "<esc>");
+    assert!(effects.contains(&Effect::Focus(None)));
+}
+
+#[test]
+fn escape_returns_exactly_where_one_was() {
+    let mut app = app("why", &story_d());
+    press(&mut app, "<down><down><down>");
+    let before = text(&draw(&mut app, 120, 40));
+    press(&mut app, "<enter>");
+    let first = text(&draw(&mut app, 120, 40));
+    assert!(first.contains("Why › wait in mem_cgroup_oom"), "{first}");
+    press(&mut app, "<down><down><down><enter>");
+    let second = text(&draw(&mut app, 120, 40));
+    assert!(second.contains("Why › wait in mem_cgroup_oom › java(17001)"), "{second}");
+    assert!(second.contains("Esc back to wait in mem_cgroup_oom"));
+    press(&mut app, "<esc>");
+    let back = text(&draw(&mut app, 120, 40));
+    assert!(back.contains("▸        ") && back.contains("java(17001)"));
+    press(&mut app, "<bs>");
+    assert_eq!(text(&draw(&mut app, 120, 40)), before);
+}
+
+/// The row with the pin.
+fn pinned(app: &mut App) -> String {
+    let screen = text(&draw(app, 120, 40));
+    screen.lines().find(|l| l.starts_with('▸')).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_selection_is_pinned_to_its_subject() {
+    let mut app = app("memory", &story_d());
+    press(&mut app, "<down><down>");
+    assert!(pinned(&mut app).contains("kmalloc-64"));
+    // It grows past the others, and goes on being the selected one.
+    let mut build = kit::story_d_build();
+    kit::change_slabs(&mut build, |rows| rows[2].bytes = 200 << 30);
+    app.step(Event::Frame(build.done()));
+    let row = pinned(&mut app);
+    assert!(row.contains("kmalloc-64") && row.contains("200G"), "{row}");
+}
+
+#[test]
+fn an_ended_subject_stays_dim_for_a_minute() {
+    let mut app = app("memory", &story_d());
+    press(&mut app, "<down><down>");
+    draw(&mut app, 120, 40);
+    let without = |secs: f64| {
+        let mut build = kit::story_d_build();
+        kit::change_slabs(&mut build, |rows| {
+            rows.remove(2);
+        });
+        build.snap.at = kit::at(3_553_920.0 + secs);
+        build.done()
+    };
+    app.step(Event::Frame(without(1.0)));
+    app.step(Event::Frame(without(13.0)));
+    let row = pinned(&mut app);
+    assert!(row.contains("kmalloc-64") && row.contains("ended 12s ago"), "{row}");
+    let grid = roles(&draw(&mut app, 120, 40));
+    assert!(grid.lines().any(|l| l.starts_with('k') && l.contains("eeeeee")), "it is drawn as ended");
+    press(&mut app, "<enter>");
+    assert!(!text(&draw(&mut app, 120, 40)).contains('›'), "what has ended leads nowhere");
+    app.step(Event::Frame(without(62.0)));
+    let row = pinned(&mut app);
+    assert!(row.contains("proc_inode_cache"), "the row that took its place: {row}");
+}
+
+#[test]
+fn filter_and_search() {
+    let mut app = app("tcp", &story_d());
+    press(&mut app, "\\port=61616");
+    let typing = text(&draw(&mut app, 120, 40));
+    assert!(typing.contains("\\port=61616") && typing.contains("1 match, 6 hidden"), "{typing}");
+    press(&mut app, "<enter>");
+    let on = text(&draw(&mut app, 120, 40));
+    assert!(on.contains("\\ port=61616: 1 match, 6 hidden") && on.contains("agent") && !on.contains("redis"), "{on}");
+    press(&mut app, "\\9<enter>");
+    let none = text(&draw(&mut app, 120, 40));
+    assert!(
+        none.contains("The filter `port=616169` hides all 7 rows.") && none.contains("Esc shows them again"),
+        "{none}"
+    );
+    press(&mut app, "<esc>");
+    assert!(text(&draw(&mut app, 120, 40)).contains("redis"));
+    press(&mut app, "\\nope=1");
+    assert!(text(&draw(&mut app, 120, 40)).contains("no column `nope` here; columns: pid established"));
+    press(&mut app, "<esc>");
+    press(&mut app, "/redis<enter>");
+    assert!(pinned(&mut app).contains("redis"));
+    let found = roles(&draw(&mut app, 120, 40));
+    assert!(found.lines().any(|l| l.contains("fffff")), "what was found is pointed out");
+    press(&mut app, "/nginx<enter>");
+    let first = pinned(&mut app);
+    press(&mut app, "n");
+    let second = pinned(&mut app);
+    assert!(first.contains("7002") && second.contains("7003"), "{first}\n{second}");
+    press(&mut app, "N");
+    assert_eq!(pinned(&mut app), first);
+}
+
+#[test]
+fn filters_compare_in_the_unit_of_their_column() {
+    for (filter, hits) in
+        [("state=Z", 312), ("d>20 comm=java", 39), ("rss>1g", 1), ("container=web/checkout-7f9c !java !python3", 2)]
+    {
+        let mut app = app("tasks", &story_d());
+        press(&mut app, &format!("v\\{filter}<enter>"));
+        let screen = text(&draw(&mut app, 120, 40));
+        assert!(screen.contains(&format!(": {hits} match")), "{filter}: {screen}");
+    }
+}
+
+#[test]
+fn piles_open_and_trees_fold() {
+    let mut app = app("tasks", &story_d());
+    let closed = text(&draw(&mut app, 120, 40));
+    assert!(closed.contains("+ 312 × python3 Z") && !closed.contains("20003"), "{closed}");
+    press(&mut app, "<end><right>");
+    let opened = text(&draw(&mut app, 120, 40));
+    assert!(opened.contains("20003"), "{opened}");
+    press(&mut app, "<left>");
+    assert!(!text(&draw(&mut app, 120, 40)).contains("20003"));
+    press(&mut app, "t");
+    assert!(!text(&draw(&mut app, 120, 40)).contains("└─"), "flat");
+}
+
+#[test]
+fn sorting_and_its_menu() {
+    let mut app = app("memory", &story_d());
+    press(&mut app, "s");
+    let menu = text(&draw(&mut app, 80, 24));
+    assert!(menu.contains("Sort by") && menu.contains("how fast it grows, a minute"), "{menu}");
+    press(&mut app, "<end><up><enter>");
+    let screen = text(&draw(&mut app, 120, 40));
+    let cache = screen.lines().filter_map(|l| l.split_whitespace().last()).skip_while(|w| !w.contains("CACHE")).nth(2);
+    assert_eq!(cache, Some("buffer_head"), "trouble stays on top, the rest is sorted by name:\n{screen}");
+    press(&mut app, "I");
+    let screen = text(&draw(&mut app, 120, 40));
+    let cache = screen.lines().filter_map(|l| l.split_whitespace().last()).skip_while(|w| !w.contains("CACHE")).nth(2);
+    assert_eq!(cache, Some("xfs_inode"), "{screen}");
+}
+
+#[test]
+fn pause_holds_the_picture() {
+    let mut app = app("memory", &story_d());
+    press(&mut app, "p");
+    let mut build = kit::story_d_build();
+    build.snap.at = kit::at(3_553_950.0);
+    kit::change_slabs(&mut build, |rows| rows[2].bytes = 200 << 30);
+    app.step(Event::Frame(build.done()));
+    let held = text(&draw(&mut app, 120, 40));
+    assert!(held.contains("PAUSED") && held.contains("picture 30s old") && !held.contains("200G"), "{held}");
+    press(&mut app, "p");
+    assert!(text(&draw(&mut app, 120, 40)).contains("200G"));
+}
+
+#[test]
+fn silence_is_said() {
+    let mut app = app("why", &story_d());
+    app.step(Event::Tick { now: kit::at(3_553_930.0), utc_offset_secs: 3600 });
+    let screen = text(&draw(&mut app, 120, 40));
+    assert!(screen.contains("○ 23:14:17, no look for 10s"), "{screen}");
+}
+
+#[test]
+fn stretched_lanes_and_gaps_are_said() {
+    let mut build = kit::story_d_build();
+    build.snap.own.lanes =
+        vec![whytop::snapshot::LaneCost { name: "tasks".into(), period_ns: 3_000_000_000, ..Default::default() }];
+    let mut app = app("why", &build.done());
+    let screen = text(&draw(&mut app, 200, 60));
+    assert!(screen.contains("tasks every 3s") && screen.contains("can't see 1"), "{screen}");
+}
+
+#[test]
+fn hostile_names_are_shown_not_obeyed() {
+    let mut build = kit::story_d_build();
+    let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}txt.exe\u{200b}漢字\n";
+    kit::change_tasks(&mut build, |rows| {
+        for task in rows.iter_mut().filter(|t| t.key.pid == 4711 || t.key.pid == 16951) {
+            task.comm = evil.into();
+            task.cmdline = Some(evil.repeat(300).into());
+            task.cgroup = Some(format!("/{evil}").into());
+        }
+    });
+    build.frame.findings[3].message = format!("children of {evil} are dead");
+    build.event("user_fault", 1.0, &[], evil);
+    let frame = build.done();
+    for pane in PANES {
+        for (width, height) in [(80, 24), (120, 40), (20, 5)] {
+            let mut app = app(pane.name, &frame);
+            for keys in ["", "<down><enter>", "<esc>v", "v<down><down><enter>"] {
+                press(&mut app, keys);
+                let buf = draw(&mut app, width, height);
+                for cell in buf.content() {
+                    let bad = |c: char| {
+                        c.is_control()
+                            || ('\u{200b}'..='\u{200f}').contains(&c)
+                            || ('\u{202a}'..='\u{202e}').contains(&c)
+                    };
+                    assert!(!cell.symbol().chars().any(bad), "{} after {keys:?}: {:?}", pane.name, cell.symbol());
+                }
+            }
+        }
+    }
+    let mut app = app("tasks", &frame);
+    assert!(text(&draw(&mut app, 120, 40)).contains("\\x1b[2J"), "it is there to be read");
+}
+
+#[test]
+fn no_size_and_no_key_brings_it_down() {
+    let keys = [
+        "",
+        "<enter>",
+        "<esc>",
+        "?",
+        "<esc>",
+        "s<down><enter>",
+        "/a<enter>",
+        "n",
+        "\\x<enter>",
+        "<esc>",
+        "t",
+        "<right>",
+        "<end>",
+        "<pgup>",
+        "F",
+        "p",
+        "p",
+        "v",
+        "<tab>",
+    ];
+    for frame in [story_d(), states::empty(), states::denied(), states::stale(), Arc::new(Frame::default())] {
+        let mut app = app("why", &frame);
+        for _ in 0..PANES.len() {
+            for step in keys {
+                press(&mut app, step);
+                for (width, height) in [(0, 0), (1, 1), (2, 3), (20, 5), (33, 7), (80, 24), (5, 60)] {
+                    draw(&mut app, width, height);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ascii_is_ascii_and_without_colour_severity_stays() {
+    for pane in PANES {
+        let options = AppOptions {
+            theme: Theme::built_in("default", Depth::None).unwrap(),
+            ascii: true,
+            read_only: true,
+            pane: pane.name.into(),
+            utc_offset_secs: 0,
+        };
+        let mut app = App::new(options);
+        app.step(Event::Frame(story_d()));
+        let buf = draw(&mut app, 120, 40);
+        let screen = text(&buf);
+        assert!(screen.is_ascii(), "{screen}");
+        assert!(screen.contains("D!2,871") && screen.contains("read-only"), "{screen}");
+        let crit = Theme::built_in("default", Depth::None).unwrap().style(Role::Crit).add_modifier;
+        assert!(buf.content().iter().any(|c| c.modifier.contains(crit)));
+        assert!(
+            buf.content().iter().all(|c| c.fg == ratatui::style::Color::Reset && c.bg == ratatui::style::Color::Reset)
+        );
+    }
+}
+
+#[test]
+fn help_is_made_from_the_tables() {
+    let mut app = app("tasks", &story_d());
+    press(&mut app, "?");
+    let mut all = text(&draw(&mut app, 120, 80));
+    press(&mut app, "<pgdn>");
+    all.push_str(&text(&draw(&mut app, 120, 80)));
+    for head in PANES[2].views[0].heads() {
+        assert!(all.contains(head.id) && all.contains(head.help), "{}", head.id);
+    }
+    press(&mut app, "x");
+    assert!(!text(&draw(&mut app, 120, 40)).contains("any other key"));
+}
+
+#[test]
+fn keys_leave_and_move_between_panes() {
+    let mut app = app("why", &story_d());
+    for (keys, pane) in [("3", 2), ("<tab>", 3), ("<s-tab><s-tab>", 1), ("7<tab>", 0)] {
+        press(&mut app, keys);
+        let title = PANES[pane].title;
+        let buf = draw(&mut app, 120, 40);
+        let grid = roles(&buf);
+        let tab = grid.lines().nth(3).unwrap();
+        let at = text(&buf).lines().nth(3).unwrap().find(title).unwrap();
+        assert_eq!(tab.chars().nth(at - 1), Some('s'), "{title} is open: {tab}");
+    }
+    assert_eq!(press(&mut app, "q"), [Effect::Quit]);
+    let ctrl_c =
+        crossterm::event::KeyEvent::new(crossterm::event::KeyCode::Char('c'), crossterm::event::KeyModifiers::CONTROL);
+    press(&mut app, "/typing");
+    assert_eq!(app.step(Event::Key(ctrl_c)), [Effect::Quit], "also out of a prompt");
+}
+
+#[test]
+fn tables_for_the_command_line() {
+    use whytop::panes::{TableOptions, table};
+    let frame = story_d();
+    let options =
+        TableOptions { filter: "d>0".into(), sort: Some("rss".into()), top: Some(2), view: Some("all".into()) };
+    let rows = table(&frame, "tasks", &options).unwrap();
+    assert_eq!((rows.matching, rows.rows.len()), (39, 2));
+    let pid = rows.heads.iter().position(|h| h.id == "pid").unwrap();
+    assert_eq!(rows.rows[0].cells[pid].json(), "16951");
+    for pane in PANES.iter().skip(1) {
+        for view in pane.views {
+            let options = TableOptions { view: Some(view.name().into()), ..TableOptions::default() };
+            assert!(!table(&frame, pane.name, &options).unwrap().rows.is_empty(), "{} {}", pane.name, view.name());
+        }
+    }
+    for (pane, options, says) in [
+        ("x", TableOptions::default(), "no pane `x`; panes: why tcp tasks"),
+        ("tcp", TableOptions { sort: Some("x".into()), ..Default::default() }, "no column `x`; columns: pid"),
+        ("tcp", TableOptions { view: Some("x".into()), ..Default::default() }, "no view `x`; views: process remote"),
+        ("tcp", TableOptions { filter: "x=1".into(), ..Default::default() }, "filter: no column `x`"),
+    ] {
+        assert!(table(&frame, pane, &options).unwrap_err().to_string().starts_with(says));
+    }
+}
+
+#[test]
+fn five_thousand_rows_cost_what_is_seen() {
+    let (listing, asked) = kit::counted(5_000);
+    asked.store(0, std::sync::atomic::Ordering::Relaxed);
+    let theme = Theme::probe();
+    let mut buf = ratatui::buffer::Buffer::empty(ratatui::layout::Rect::new(0, 0, 80, 24));
+    let area = buf.area;
+    let mut canvas = whytop::view::Canvas { buf: &mut buf, theme: &theme, ascii: false };
+    let look = whytop::view::table::Look { offset: 2_000, selected: Some(2_005), ..Default::default() };
+    whytop::view::table::draw(&mut canvas, area, &listing, &look);
+    let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((23..=23 * 2).contains(&asked), "{asked} cells made for 23 rows");
+    assert!(text(&buf).contains("row 2005"));
+}
+
+/// Writes pictures to look at into the folder that `WHYTOP_SHOTS` names; `WHYTOP_SHOT` says which, a line each:
+/// `name|pane|keys|120x40|theme`.
 #[test]
 fn shots() {
     let Ok(dir) = std::env::var("WHYTOP_SHOTS") else {
         println!("SKIPPED: WHYTOP_SHOTS names no folder for pictures");
         return;
     };
-    let frame = story_d();
     let wanted = std::env::var("WHYTOP_SHOT").unwrap_or_default();
     for line in wanted.lines().filter(|l| !l.trim().is_empty()) {
         let mut words = line.split('|');
@@ -21,17 +449,23 @@ fn shots() {
         let (width, height) = size.split_once('x').unwrap();
         let theme = Theme::built_in(if theme.is_empty() { "default" } else { theme }, Depth::True).unwrap();
         let paper = if theme.name == "light" { svg::Paper::LIGHT } else { svg::Paper::DARK };
-        let mut app =
-            App::new(AppOptions { theme, ascii: false, read_only: false, pane: pane.into(), utc_offset_secs: 0 });
-        app.step(Event::Frame(frame.clone()));
+        let (state, keys) = keys.split_once(' ').unwrap_or(("", keys));
+        let frame = match state {
+            "empty" => states::empty(),
+            "denied" => states::denied(),
+            "stale" => states::stale(),
+            _ => story_d(),
+        };
+        let options = AppOptions { theme, ascii: false, read_only: false, pane: pane.into(), utc_offset_secs: 0 };
+        let mut app = App::new(options);
+        app.step(Event::Frame(frame));
         press(&mut app, keys);
+        let mut detailed = kit::story_d_build();
+        if state.is_empty() {
+            detailed.snap.detail = Some(kit::detail_of_java());
+            app.step(Event::Frame(detailed.done()));
+        }
         let buf = draw(&mut app, width.parse().unwrap(), height.parse().unwrap());
         std::fs::write(format!("{dir}/{name}.svg"), svg::svg(&buf, paper)).unwrap();
     }
-}
-
-#[test]
-fn draws() {
-    let mut app = app("why", &story_d());
-    println!("{}", kit::text(&draw(&mut app, 120, 40)));
 }

@@ -297,24 +297,32 @@ pub(super) fn selected_line(state: &PageState, page: &drill::Page) -> Option<usi
 }
 
 fn draw_page_lines(canvas: &mut Canvas<'_>, area: Rect, page: &drill::Page, state: &mut PageState) {
-    let selected = selected_line(state, page);
     let heights: Vec<u16> = page.lines.iter().map(|l| l.rows(area.width)).collect();
+    let starts: Vec<u16> =
+        heights.iter().scan(0u16, |top, h| Some(std::mem::replace(top, top.saturating_add(*h)))).collect();
     let total: u16 = heights.iter().fold(0, |sum, h| sum.saturating_add(*h));
-    if let Some(at) = selected
-        && state.selected.is_some()
-        && state.line == at
-    {
-        let top: u16 = heights.iter().take(at).sum();
-        let bottom = top + heights.get(at).copied().unwrap_or(1);
-        // What was just selected is brought into view; scrolling by hand past it is left alone.
-        if state.rows.0 == total {
-            state.scroll = state.scroll.clamp(bottom.saturating_sub(area.height), top);
-        }
+    let rows =
+        |at: usize| starts.get(at).copied().zip(heights.get(at).copied()).map(|(top, h)| (top, top.saturating_add(h)));
+    let mut selected = selected_line(state, page);
+    if let (true, Some((top, bottom))) = (state.led, selected.and_then(rows)) {
+        let low = bottom.saturating_sub(area.height).min(top);
+        state.scroll = state.scroll.clamp(low, top);
     }
     state.scroll = state.scroll.min(total.saturating_sub(area.height));
+    if !state.led {
+        let seen = |at: usize| {
+            rows(at)
+                .is_some_and(|(top, bottom)| bottom > state.scroll && top < state.scroll.saturating_add(area.height))
+        };
+        if !selected.is_some_and(seen) {
+            let visible = page.lines.iter().enumerate().position(|(at, l)| l.target.is_some() && seen(at));
+            selected = visible.or(selected);
+        }
+    }
     state.rows = (total, area.height);
     if let Some(at) = selected {
         state.line = at;
+        state.selected = page.lines.get(at).and_then(|l| l.target.clone());
     }
     let mut top = 0;
     for (i, (line, height)) in page.lines.iter().zip(&heights).enumerate() {

@@ -3,7 +3,7 @@
 
 use crate::model::{Frame, Metric, Severity, tally_of};
 use crate::panes::PANES;
-use crate::snapshot::{Moment, Section, Subject, TcpState};
+use crate::snapshot::{Moment, Subject, TcpState};
 use crate::view::canvas::cells;
 use crate::view::line::{mark, severity_role};
 use crate::view::text::{cut, width};
@@ -51,7 +51,7 @@ impl Slot {
     /// A rate that may be unknown.
     fn rate(label: &'static str, rate: Option<f64>, keep: u8) -> Self {
         let value = rate.map_or_else(|| "–".into(), |r| format!("{}/s", num::number(r)));
-        let slot = Self::new(label, value, 6, keep);
+        let slot = Self::new(label, value, 5, keep);
         if rate.is_none_or(|r| r < 0.05) { slot.role(Role::Dim) } else { slot }
     }
 
@@ -197,7 +197,7 @@ fn right_side(frame: &Frame, about: &About) -> Vec<Slot> {
     out
 }
 
-/// CPU, load, pressure, memory, swap.
+/// CPU, load, memory, swap, pressure.
 fn vitals(frame: &Frame) -> Vec<Slot> {
     let totals = &frame.model.totals;
     let cpu = totals.cpu_busy_pct.map_or_else(|| "–".into(), num::percent);
@@ -208,39 +208,44 @@ fn vitals(frame: &Frame) -> Vec<Slot> {
         Slot::new("cpu", cpu, 4, 90),
         Slot::new("", line, 8, 12).role(Role::Bar),
         Slot::count("D", totals.threads.blocked.into(), 5, 88).lights(frame, &["task.d_state", "task.hung"]).group(),
-        Slot::count("R", totals.threads.running.into(), 4, 70),
+        Slot::count("R", totals.threads.running.into(), 3, 70),
         Slot::new("load", load, 5, 60).role(Role::Dim).lights(frame, &["host.load"]),
     ];
     out.extend(memory(frame));
-    let psi = |label, value: Option<f64>, keep| {
-        let slot = Slot::new(label, value.map_or_else(|| "–".into(), num::percent), 4, keep);
-        if value.is_none_or(|v| v < 0.05) { slot.role(Role::Dim) } else { slot }
-    };
-    out.push(psi("psi cpu", totals.psi_cpu_pct, 14).group());
-    out.push(psi("mem", totals.psi_memory_pct, 16).lights(frame, &["host.pressure"]));
-    out.push(psi("io", totals.psi_io_pct, 15));
+    out.push(pressure(frame));
     out
+}
+
+/// The worst of the three pressures.
+fn pressure(frame: &Frame) -> Slot {
+    let totals = &frame.model.totals;
+    let parts = [("mem", totals.psi_memory_pct), ("io", totals.psi_io_pct), ("cpu", totals.psi_cpu_pct)];
+    let known = parts.into_iter().filter_map(|(name, pct)| Some((name, pct?)));
+    let worst = known.max_by(|a, b| a.1.total_cmp(&b.1));
+    let words = worst.map_or_else(|| "–".into(), |(name, pct)| format!("{name} {}", num::percent(pct)));
+    let slot = Slot::new("psi", words, 8, 32).lights(frame, &["host.pressure"]).group();
+    if worst.is_none_or(|(_, pct)| pct < 10.0) { slot.role(Role::Dim) } else { slot }
 }
 
 /// Memory, split so that what can't come back shows.
 fn memory(frame: &Frame) -> Vec<Slot> {
     let Some(memory) = frame.snap.memory.data() else {
-        return vec![Slot::new("mem", "–", 5, 85).role(Role::Dim).group()];
+        return vec![Slot::new("mem", "–", 10, 85).role(Role::Dim).group()];
     };
     let get = |name: &str| memory.meminfo.get(name);
     let show = |n: Option<u64>| n.map_or_else(|| "–".into(), num::bytes);
     let cache = get("Cached").map(|c| c + get("Buffers").unwrap_or(0) + get("SReclaimable").unwrap_or(0));
+    let free = format!("{}/{}", show(get("MemAvailable").or_else(|| get("MemFree"))), show(get("MemTotal")));
     let swap_total = get("SwapTotal").unwrap_or(0);
     let swap_used = swap_total.saturating_sub(get("SwapFree").unwrap_or(0));
     let swap =
         if swap_total == 0 { "none".into() } else { format!("{}/{}", num::bytes(swap_used), num::bytes(swap_total)) };
-    let swap = Slot::new("swap", swap, 11, 55).lights(frame, &["host.swap"]);
+    let swap = Slot::new("swap", swap, 9, 55).lights(frame, &["host.swap"]);
     vec![
-        Slot::new("mem", show(get("MemTotal")), 5, 50).role(Role::Dim).group(),
-        Slot::new("free", show(get("MemAvailable").or_else(|| get("MemFree"))), 5, 86).lights(frame, &["host.memory"]),
+        Slot::new("free", free, 10, 86).lights(frame, &["host.memory"]).group(),
         Slot::new("anon", show(get("AnonPages")), 5, 45),
         Slot::new("cache", show(cache), 5, 35),
-        Slot::new("slab-stuck", show(get("SUnreclaim")), 5, 65).lights(frame, &["slab.", "cgroup.dying"]),
+        Slot::new("stuck", show(get("SUnreclaim")), 5, 65).lights(frame, &["slab.", "cgroup.dying"]),
         if swap_used == 0 { swap.role(Role::Dim) } else { swap },
     ]
 }
@@ -248,29 +253,26 @@ fn memory(frame: &Frame) -> Vec<Slot> {
 /// Sockets, drops, tasks, cgroups.
 fn flows(frame: &Frame) -> Vec<Slot> {
     let totals = &frame.model.totals;
-    let tcp = |state: TcpState| tally_of(&totals.tcp, state);
-    let known = matches!(frame.snap.sockets, Section::Ok { .. } | Section::Stale { .. });
+    let known = frame.snap.sockets.data().is_some();
     let state = |label, state: TcpState, columns, keep| {
         if known {
-            Slot::count(label, tcp(state), columns, keep)
+            Slot::count(label, tally_of(&totals.tcp, state), columns, keep)
         } else {
             Slot::new(label, "–", columns, keep).role(Role::Dim)
         }
     };
     let accept = frame.model.net_rates.values().filter_map(|r| r.get("TcpExtListenDrops")).sum::<f64>();
     let accept = frame.snap.net.data().map(|_| accept);
-    let at_limit = if frame.snap.cgroups.data().is_some() {
-        let value = format!("{}/{}", totals.at_limit, totals.limited_cgroups);
-        let slot = Slot::new("at limit", value, 6, 58);
-        if totals.at_limit == 0 { slot.role(Role::Dim) } else { slot }
-    } else {
-        Slot::new("at limit", "–", 6, 58).role(Role::Dim)
+    let (at_limit, calm) = match frame.snap.cgroups.data() {
+        Some(_) => (format!("{}/{}", totals.at_limit, totals.limited_cgroups), totals.at_limit == 0),
+        None => ("–".into(), true),
     };
+    let at_limit = Slot::new("limit", at_limit, 6, 58).role(if calm { Role::Dim } else { Role::Text });
     vec![
         state("tcp est", TcpState::Established, 6, 60),
-        state("syn-sent", TcpState::SynSent, 5, 75).lights(frame, &["tcp.syn_sent", "tcp.port"]),
-        state("close-w", TcpState::CloseWait, 5, 50).lights(frame, &["tcp.close_wait"]),
-        state("time-w", TcpState::TimeWait, 5, 55).lights(frame, &["tcp.time_wait"]),
+        state("syn", TcpState::SynSent, 5, 75).lights(frame, &["tcp.syn_sent", "tcp.port"]),
+        state("cw", TcpState::CloseWait, 5, 50).lights(frame, &["tcp.close_wait"]),
+        state("tw", TcpState::TimeWait, 6, 55).lights(frame, &["tcp.time_wait"]),
         Slot::rate("drops udp", totals.udp_drops_per_s, 45).lights(frame, &["udp."]).group(),
         Slot::rate("nic", totals.nic_drops_per_s, 44).lights(frame, &["net."]),
         Slot::rate("accept", accept, 30).lights(frame, &["tcp.listen"]),
@@ -279,7 +281,7 @@ fn flows(frame: &Frame) -> Vec<Slot> {
             .lights(frame, &["task.pid", "task.thread", "task.respawn"]),
         Slot::count("Z", totals.zombies.into(), 4, 74).lights(frame, &["task.zombie"]),
         at_limit.group().lights(frame, &["cgroup.at_limit", "cgroup.pids"]),
-        Slot::count("oom", totals.oom_kills.unwrap_or(totals.oom_kills_in_window), 4, 57)
+        Slot::count("oom", totals.oom_kills.unwrap_or(totals.oom_kills_in_window), 3, 57)
             .lights(frame, &["cgroup.oom_kill", "host.oom_kill"]),
     ]
 }

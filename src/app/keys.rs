@@ -39,6 +39,8 @@ pub(super) enum Action {
 pub(super) enum Place {
     /// Everywhere.
     Any,
+    /// On a row or line that leads somewhere.
+    Leads,
     /// In a pane's table.
     Table,
     /// In a drill-down.
@@ -86,7 +88,7 @@ use KeyCode::{BackTab, Backspace, Char, Down, End, Enter, Esc, F, Home, Left, Pa
 
 /// Every key. The first that fits the place wins.
 pub(super) static BINDINGS: &[Binding] = &[
-    key(&[Enter], "Enter", "drill", "go to what the row is about", &[Place::Table, Place::Page], Action::Enter),
+    key(&[Enter], "Enter", "drill", "go to what the row is about", &[Place::Leads], Action::Enter),
     key(&[Esc, Backspace], "Esc", "back", "back to where you were", &[Place::Page], Action::Back),
     key(&[Esc], "Esc", "clear filter", "show all rows again", &[Place::Filtering], Action::ClearFilter),
     key(&[Char('v')], "v", "view", "next view of this pane", &[Place::Views], Action::NextView),

@@ -50,6 +50,8 @@ pub(super) struct PageState {
     pub line: usize,
     /// Rows scrolled off.
     pub scroll: u16,
+    /// Whether the selection was moved last, not the page: then the page follows it, else it follows the page.
+    pub led: bool,
     /// Rows of the page and of the screen when last drawn.
     pub rows: (u16, u16),
 }
@@ -57,7 +59,7 @@ pub(super) struct PageState {
 impl PageState {
     /// A page just opened.
     pub fn new(target: Target) -> Self {
-        Self { target, selected: None, line: 0, scroll: 0, rows: (0, 0) }
+        Self { target, selected: None, line: 0, scroll: 0, led: true, rows: (0, 0) }
     }
 }
 

@@ -122,11 +122,16 @@ impl App {
 
     /// Where one is, for the keys.
     fn places(&self) -> Vec<Place> {
-        if matches!(self.layers.last(), Some(Layer::Page(_))) {
-            return vec![Place::Page];
+        if let Some(Layer::Page(state)) = self.layers.last() {
+            let cx = drill::Cx { frame: &self.frame, utc_offset_secs: 0 };
+            let leads = draw::selected_line(state, &drill::page(&cx, &state.target)).is_some();
+            return if leads { vec![Place::Page, Place::Leads] } else { vec![Place::Page] };
         }
         let mut places = vec![Place::Table];
         let Some(view) = self.view() else { return places };
+        if self.row_target().is_some_and(|t| has_page(&t)) {
+            places.push(Place::Leads);
+        }
         if view.view.tree() != Tree::Fixed {
             places.push(Place::Sorted);
         }
@@ -235,12 +240,17 @@ impl App {
             Action::NextView => self.switch_view(1),
             Action::PreviousView => self.switch_view(-1),
             Action::Enter => {
-                let view = self.view();
-                let target = view.and_then(|v| v.row().and_then(|row| v.listing.as_ref()?.sheet.target(row)));
+                let target = self.row_target();
                 self.drill(target);
             }
             _ => {}
         }
+    }
+
+    /// Where the selected row leads.
+    fn row_target(&self) -> Option<Target> {
+        let view = self.view()?;
+        view.listing.as_ref()?.sheet.target(view.row()?)
     }
 
     fn switch_view(&mut self, by: isize) {
@@ -255,12 +265,8 @@ impl App {
     /// Opens the page of what a row is about, where there is one and it is not the one that is open.
     fn drill(&mut self, target: Option<Target>) {
         let Some(target) = target else { return };
-        let has_page = match &target {
-            Target::Subject(subject) => drill::has_page(subject),
-            Target::Finding(..) => true,
-        };
         let open = matches!(self.layers.last(), Some(Layer::Page(page)) if page.target == target);
-        if has_page && !open {
+        if has_page(&target) && !open {
             self.layers.push(Layer::Page(PageState::new(target)));
         }
     }
@@ -276,31 +282,37 @@ impl App {
         let (total, shown) = state.rows;
         let screen = shown.max(2) - 1;
         let last = total.saturating_sub(shown);
-        let mut go = |place: usize| {
+        state.led = true;
+        let go = |state: &mut PageState, place: usize| {
             if let Some((line, target)) = leads.get(place) {
                 state.line = *line;
                 state.selected = Some((*target).clone());
             }
         };
+        let scroll = |state: &mut PageState, to: u16| {
+            state.scroll = to.min(last);
+            state.led = false;
+        };
+        let now = state.scroll;
         match action {
             // Beyond the first and the last line that leads somewhere, the page itself moves.
             Action::Up => match place {
-                Some(place) if place > 0 => go(place - 1),
-                _ => state.scroll = state.scroll.saturating_sub(1),
+                Some(place) if place > 0 => go(state, place - 1),
+                _ => scroll(state, now.saturating_sub(1)),
             },
             Action::Down => match place {
-                Some(place) if place + 1 < leads.len() => go(place + 1),
-                _ => state.scroll = (state.scroll + 1).min(last),
+                Some(place) if place + 1 < leads.len() => go(state, place + 1),
+                _ => scroll(state, now + 1),
             },
-            Action::PageUp => state.scroll = state.scroll.saturating_sub(screen),
-            Action::PageDown => state.scroll = state.scroll.saturating_add(screen).min(last),
+            Action::PageUp => scroll(state, now.saturating_sub(screen)),
+            Action::PageDown => scroll(state, now.saturating_add(screen)),
             Action::Home => {
-                go(0);
-                state.scroll = 0;
+                go(state, 0);
+                scroll(state, 0);
             }
             Action::End => {
-                go(leads.len().saturating_sub(1));
-                state.scroll = last;
+                go(state, leads.len().saturating_sub(1));
+                scroll(state, last);
             }
             Action::Enter => {
                 let target = place.and_then(|p| leads.get(p)).map(|(_, t)| (*t).clone());
@@ -384,5 +396,13 @@ impl App {
                 }
             }
         }
+    }
+}
+
+/// Whether there is a page to go to.
+fn has_page(target: &Target) -> bool {
+    match target {
+        Target::Subject(subject) => drill::has_page(subject),
+        Target::Finding(..) => true,
     }
 }

@@ -120,8 +120,14 @@ impl ViewState {
 
     fn find_selected(&mut self, frame: &Arc<Frame>) {
         let Some(listing) = &self.listing else { return };
-        if self.follow || self.selected.is_none() {
-            self.select(if self.follow { 0 } else { self.cursor });
+        if self.follow {
+            self.select(0);
+            return;
+        }
+        if self.selected.is_none() {
+            // A tree begins with what is calm: one starts at the first row that is lit.
+            let lit = listing.places.iter().position(|p| listing.sheet.severity(p.row).is_some());
+            self.select(if self.cursor == 0 { lit.unwrap_or(0) } else { self.cursor });
             return;
         }
         let Some(id) = &self.selected else { return };

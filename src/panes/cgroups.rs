@@ -124,7 +124,7 @@ static COLUMNS: &[Column<Row>] = &[
         cgroup(f, r).and_then(|c| c.container.as_ref()?.image.clone()).map_or(Cell::Blank, Cell::Text)
     }),
     Column::text("state", "", 0, 0, "frozen, or hanging at its limit", |f, r| text_cell(state(f, r))),
-    Column::text("cgroup", "CGROUP", 16, u16::MAX, "container, service, or the end of its path", |f, r| {
+    Column::text("cgroup", "CGROUP", 26, u16::MAX, "container, service, or the end of its path", |f, r| {
         let Some(cgroup) = cgroup(f, r) else { return Cell::Blank };
         let state = state(f, r);
         let name = if is_container(f, cgroup) || cgroup.container.is_none() {

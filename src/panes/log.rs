@@ -26,12 +26,12 @@ static EVENTS: Grid<Row> = Grid {
             event(f, r).map_or(Cell::Blank, |e| e.at.map_or(Cell::Unknown("no clock"), |at| Cell::Span(f.snap.at.since(at))))
         })
         .keep(90),
-        Column::text("kind", "KIND", 8, 18, "kind of event", |f, r| {
+        Column::text("kind", "KIND", 8, 16, "kind of event", |f, r| {
             event(f, r).map_or(Cell::Blank, |e| Cell::Text(e.kind.clone()))
         })
         .keep(60)
         .names(),
-        Column::text("now", "LIVE NOW", 8, 26, "the process, cgroup or device it names, where that still lives", |f, r| {
+        Column::text("now", "LIVE NOW", 8, 22, "the process, cgroup or device it names, where that still lives", |f, r| {
             let subject = event(f, r).and_then(|e| event_subject(f, e));
             subject.map_or(Cell::Blank, |s| Cell::text(subject_name(f, &s)))
         })
@@ -44,7 +44,7 @@ static EVENTS: Grid<Row> = Grid {
         Column::hidden("window", "`in` the window, or `before` it: history", |f, r| {
             Cell::text(if inside(f, r.at) { "in" } else { "before" })
         }),
-        Column::text("event", "EVENT", 20, u16::MAX, "what it says", |f, r| {
+        Column::text("event", "EVENT", 40, u16::MAX, "what it says", |f, r| {
             event(f, r).map_or(Cell::Blank, |e| Cell::text(event_words(f, e)))
         })
         .keep(100)
@@ -72,8 +72,8 @@ static EVENTS: Grid<Row> = Grid {
         }
         vec![line]
     },
-    footer: |f, r| event(f, r).map(|e| vec![Line::of("LINE").text(e.text.to_string())]).unwrap_or_default(),
-    footer_rows: 2,
+    footer: |f, r| event(f, r).map(|e| vec![Line::of("SAYS").text(event_words(f, e)), Line::of("LINE").dim(e.text.to_string())]).unwrap_or_default(),
+    footer_rows: 3,
     empty: |_| vec![Line::plain(Role::Good, "The kernel log holds no event that whytop knows.")],
 };
 

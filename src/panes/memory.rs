@@ -82,8 +82,12 @@ static SLAB: Grid<Row> = Grid {
     section: |f| sight::worst([(&f.snap.slab).into()]),
     summary,
     footer: |f, r| {
-        let names: Vec<_> = row(f, r).into_iter().flat_map(|s| s.aliases.iter().map(ToString::to_string)).collect();
-        if names.is_empty() { Vec::new() } else { vec![Line::of("MERGED").dim(names.join(" "))] }
+        let Some(slab) = row(f, r) else { return Vec::new() };
+        let mut line = Line::of("CACHE").text(slab.name.to_string());
+        if !slab.aliases.is_empty() {
+            line = line.dim(format!(" · merged with {}", slab.aliases.join(" ")));
+        }
+        vec![line]
     },
     footer_rows: 1,
     empty: |_| vec![Line::plain(Role::Dim, "The kernel lists no object cache.")],
@@ -125,11 +129,11 @@ fn split(frame: &Frame, meminfo: &Counters) -> Vec<Part> {
     let mut parts = vec![
         part("anon", get("AnonPages"), Role::Text),
         part("shmem", shmem, Role::Text),
-        part("file cache", cache, Role::Dim),
-        part("slab reclaimable", reclaimable, Role::Dim),
-        Part { lit: worst(&["slab.", "cgroup.dying"]), ..part("slab unreclaimable", stuck, Role::Text) },
+        part("cache", cache, Role::Dim),
+        part("slab", reclaimable, Role::Dim),
+        Part { lit: worst(&["slab.", "cgroup.dying"]), ..part("stuck slab", stuck, Role::Text) },
         part("stacks", get("KernelStack"), Role::Text),
-        part("page tables", get("PageTables"), Role::Text),
+        part("tables", get("PageTables"), Role::Text),
         part("huge pages", get("HugePages_Total") * get("Hugepagesize"), Role::Text),
     ];
     let free = get("MemFree");

@@ -74,9 +74,9 @@ static PLACES: Grid<Row> = Grid {
         Column::text("place", "PLACE", 12, 12, "where", |_, r| at(r, |p| Cell::text(p.name))).keep(100).names(),
         Column::number("per_s", "LOST/S", 7, "lost now, a second", rate).keep(90).names(),
         Column::number("total", "SINCE BOOT", 11, "lost since boot, or since the namespace was made", |f, r| total(f, r).map_or(Cell::Unknown("not read"), Cell::Count)).keep(80),
-        Column::text("most", "MOST OF IT IN", 10, 28, "the interface or namespace that lost most of it", |f, r| text_cell(most(f, r))).keep(60),
-        Column::text("counters", "COUNTERS", 16, 44, "the kernel's counters, those that rose first", |f, r| Cell::text(counters(f, r))).keep(50),
-        Column::text("means", "MEANS", 20, u16::MAX, "what it means", |_, r| at(r, |p| Cell::text(p.help))).keep(70),
+        Column::text("most", "MOST OF IT IN", 13, 24, "the interface or namespace that lost most of it", |f, r| text_cell(most(f, r))).keep(60),
+        Column::text("counters", "COUNTERS", 16, 30, "the kernel's counters, those that rose first", |f, r| Cell::text(counters(f, r))).keep(50),
+        Column::text("means", "MEANS", 46, u16::MAX, "what it means", |_, r| at(r, |p| Cell::text(p.help))).keep(70),
     ],
     rows: |_| (0..WAY.len()).map(|at| Entry::flat(Row { at })).collect(),
     id: |_, r| RowId::part(Subject::Host, WAY.get(r.at).map_or("", |p| p.name)),
@@ -244,18 +244,18 @@ static UDP: Grid<Row> = Grid {
     name: "udp",
     question: "UDP sockets: what their receive buffer was granted, and what it loses.",
     columns: &[
-        Column::text("local", "LOCAL", 14, 40, "local address and port; a multicast address is a group", |f, r| udp(f, r, |s| Cell::text(local(s.key.local)))).keep(95).names(),
+        Column::text("local", "LOCAL", 16, 26, "local address and port; a multicast address is a group", |f, r| udp(f, r, |s| Cell::text(local(s.key.local)))).keep(95).names(),
         Column::number("buffer", "QUEUE / BUFFER", 14, "memory of unread datagrams, of the buffer granted", |f, r| {
             udp(f, r, |s| Cell::Usage { used: s.recv_q_bytes, limit: s.rcvbuf_bytes, bytes: true })
         }).up_to(24).keep(85).lights(&["udp.rcvbuf"]),
-        Column::text("granted", "GRANTED", 12, 22, "whether the cap cut what was asked for", |f, r| udp(f, r, |s| granted(f, s))).keep(70),
+        Column::text("granted", "GRANTED", 20, 20, "whether the cap cut what was asked for", |f, r| udp(f, r, |s| granted(f, s))).keep(70),
         Column::number("drops_per_s", "DROPS/S", 7, "datagrams lost now, a second", |f, r| {
             udp(f, r, |s| Cell::Rate(f.model.socket_drops_per_s.get(&Subject::Socket(s.key)).copied().unwrap_or(0.0)))
         }).keep(90).lights(&["udp.rcvbuf"]),
         Column::number("drops", "DROPS", 8, "datagrams lost since it was made", |f, r| udp(f, r, |s| Cell::Count(s.drops))).keep(60),
         Column::number("send_q", "SEND-Q", 6, "bytes waiting to be sent", |f, r| udp(f, r, |s| Cell::Bytes(s.send_q_bytes))).keep(40),
         Column::number("pid", "PID", 7, "process id", |f, r| udp(f, r, |s| s.owner.map_or(Cell::Unknown("no owner known"), |k| Cell::text(k.pid.to_string())))).keep(50),
-        Column::text("container", "CONTAINER", 8, 24, "container or unit", |f, r| {
+        Column::text("container", "CONTAINER", 14, 24, "container or unit", |f, r| {
             udp(f, r, |s| s.owner.and_then(|k| f.task(k)).map_or(Cell::Blank, |t| text_cell(home_name(f, t))))
         }).keep(35),
         Column::text("netns", "NETNS", 6, 14, "network namespace", |f, r| udp(f, r, |s| Cell::text(netns_name(f, s.key.netns)))).keep(30),

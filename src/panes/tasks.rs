@@ -24,6 +24,7 @@ static TROUBLE: Grid<Row> = Grid {
     columns: COLUMNS,
     rows: forest,
     tree: Tree::On,
+    sort: "d",
     empty: |f| {
         let count = f.snap.tasks.data().map_or(0, |t| t.rows.len());
         vec![
@@ -56,7 +57,7 @@ static COLUMNS: &[Column<Row>] = &[
     })
     .keep(65)
     .lights(&["task.zombie"]),
-    Column::text("waits_in", "WAITS IN", 10, 26, "kernel function most of its D threads sleep in", |f, r| {
+    Column::text("waits_in", "WAITS IN", 14, 26, "kernel function most of its D threads sleep in", |f, r| {
         waits_in(f, r).map_or(Cell::Blank, Cell::Text)
     })
     .keep(70)
@@ -70,6 +71,8 @@ static COLUMNS: &[Column<Row>] = &[
     })
     .keep(55),
     Column::number("rss", "RSS", 5, "resident memory", |f, r| match sum(f, r, |t| t.rss_bytes) {
+        // A zombie has no memory left; a kernel thread never had any.
+        Cell::Count(0) => Cell::Blank,
         Cell::Count(bytes) => Cell::Bytes(bytes),
         other => other,
     })
@@ -93,7 +96,7 @@ static COLUMNS: &[Column<Row>] = &[
         values.map_or(Cell::Blank, |values| Cell::Spark { values, limit: None })
     })
     .keep(15),
-    Column::text("container", "CONTAINER", 8, 26, "container or unit", |f, r| {
+    Column::text("container", "CONTAINER", 14, 26, "container or unit", |f, r| {
         task(f, r).map_or(Cell::Blank, |t| text_cell(home_name(f, t)))
     })
     .keep(50),
@@ -104,7 +107,7 @@ static COLUMNS: &[Column<Row>] = &[
         task(f, r).and_then(|t| t.cgroup.clone()).map_or(Cell::Blank, Cell::Text)
     }),
     Column::hidden("comm", "its name, at most 15 bytes", |f, r| task(f, r).map_or(Cell::Blank, |t| Cell::Text(t.comm.clone()))),
-    Column::text("command", "COMMAND", 16, u16::MAX, "command line, or name", command).keep(100).tree().names(),
+    Column::text("command", "COMMAND", 36, u16::MAX, "command line, or name", command).keep(100).tree().names(),
 ];
 
 static ALL: Grid<Row> = EVERYONE;
@@ -117,10 +120,11 @@ const EVERYONE: Grid<Row> = Grid {
     id: |f, r| {
         let subject = task(f, r).map_or(Subject::Host, |t| Subject::Task(t.key));
         match (r.pile, task(f, r)) {
-            // A pile stands for its parent's children, and lights up with the parent.
             (Some(_), Some(t)) => {
-                let parent = f.model.by_pid.get(&t.ppid).map_or(subject, |k| Subject::Task(*k));
-                RowId::part(parent, format!("{} {}", state_letter(r, t), t.comm))
+                // A pile of zombies lights up with the parent that does not reap, one in D with what it waits in.
+                let parent = f.model.by_pid.get(&t.ppid).map_or(subject.clone(), |k| Subject::Task(*k));
+                let about = if t.is_zombie() { parent } else { subject };
+                RowId::part(about, format!("{} {} of {}", state_letter(r, t), t.comm, t.ppid))
             }
             _ => subject.into(),
         }

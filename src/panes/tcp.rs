@@ -34,13 +34,13 @@ macro_rules! states {
         &[
             $($before,)*
             Column::<$row>::number("established", "ESTAB", 6, "connections that stand", |_, r| tally(&r.$field, TcpState::Established)).keep(60),
-            Column::<$row>::number("syn_sent", "SYN-SENT", 8, "attempts that nobody has answered", |_, r| tally(&r.$field, TcpState::SynSent)).keep(70).lights(&["tcp.syn_sent", "tcp.port"]),
-            Column::<$row>::number("syn_recv", "SYN-RECV", 8, "attempts from outside, half open", |_, r| tally(&r.$field, TcpState::SynRecv)).keep(40).lights(&["tcp.listen"]),
-            Column::<$row>::number("close_wait", "CLOSE-WAIT", 10, "the peer has closed, this process has not", |_, r| tally(&r.$field, TcpState::CloseWait)).keep(68).lights(&["tcp.close_wait"]),
-            Column::<$row>::number("time_wait", "TIME-WAIT", 9, "closed, waiting out late packets", |_, r| tally(&r.$field, TcpState::TimeWait)).keep(66).lights(&["tcp.time_wait"]),
-            Column::<$row>::number("fin_wait1", "FIN-W1", 6, "closed here, not acknowledged", |_, r| tally(&r.$field, TcpState::FinWait1)).keep(30),
-            Column::<$row>::number("fin_wait2", "FIN-W2", 6, "closed here, the peer has not closed yet", |_, r| tally(&r.$field, TcpState::FinWait2)).keep(28),
-            Column::<$row>::number("last_ack", "LAST-ACK", 8, "closed both ways, last word not acknowledged", |_, r| tally(&r.$field, TcpState::LastAck)).keep(26),
+            Column::<$row>::number("syn_sent", "SYN-S", 6, "attempts that nobody has answered", |_, r| tally(&r.$field, TcpState::SynSent)).keep(70).lights(&["tcp.syn_sent", "tcp.port"]),
+            Column::<$row>::number("syn_recv", "SYN-R", 6, "attempts from outside, half open", |_, r| tally(&r.$field, TcpState::SynRecv)).keep(40).lights(&["tcp.listen"]),
+            Column::<$row>::number("close_wait", "CLOSE-W", 7, "the peer has closed, this process has not", |_, r| tally(&r.$field, TcpState::CloseWait)).keep(68).lights(&["tcp.close_wait"]),
+            Column::<$row>::number("time_wait", "TIME-W", 6, "closed, waiting out late packets", |_, r| tally(&r.$field, TcpState::TimeWait)).keep(66).lights(&["tcp.time_wait"]),
+            Column::<$row>::number("fin_wait1", "FIN-1", 6, "closed here, not acknowledged", |_, r| tally(&r.$field, TcpState::FinWait1)).keep(30),
+            Column::<$row>::number("fin_wait2", "FIN-2", 6, "closed here, the peer has not closed yet", |_, r| tally(&r.$field, TcpState::FinWait2)).keep(28),
+            Column::<$row>::number("last_ack", "LAST-A", 6, "closed both ways, last word not acknowledged", |_, r| tally(&r.$field, TcpState::LastAck)).keep(26),
             Column::<$row>::number("closing", "CLOSING", 7, "closed both ways at once", |_, r| tally(&r.$field, TcpState::Closing)).keep(10),
             Column::<$row>::number("close", "CLOSE", 6, "made or bound, not connected", |_, r| tally(&r.$field, TcpState::Close)).keep(12),
             Column::<$row>::number("listen", "LISTEN", 6, "sockets that accept connections", |_, r| tally(&r.$field, TcpState::Listen)).keep(35),
@@ -59,17 +59,17 @@ static BY_PROCESS: Grid<Holder> = Grid {
         Column::number("recv_q", "RECV-Q", 6, "bytes received and not read", |_, r: &Holder| Cell::Bytes(r.recv_q_bytes)).keep(34),
         Column::number("send_q", "SEND-Q", 6, "bytes sent and not acknowledged", |_, r: &Holder| Cell::Bytes(r.send_q_bytes)).keep(33),
         Column::number("retrans", "RETRY", 5, "sockets that are retransmitting", |_, r: &Holder| Cell::Count(r.retransmitting)).keep(32),
-        Column::text("busiest", "MOSTLY WITH", 14, 30, "the remote it holds most sockets to", busiest).keep(45),
-        Column::text("container", "CONTAINER", 8, 24, "container or unit", |f, r: &Holder| {
+        Column::text("busiest", "MOSTLY WITH", 20, 32, "the remote it holds most sockets to", busiest).keep(45),
+        Column::text("container", "CONTAINER", 12, 24, "container or unit", |f, r: &Holder| {
             r.owner.and_then(|k| f.task(k)).map_or(Cell::Blank, |t| text_cell(home_name(f, t)))
         }).keep(42),
         Column::text("netns", "NETNS", 6, 14, "network namespace", |f, r: &Holder| Cell::text(netns_name(f, r.netns))).keep(15),
         Column::hidden("remote", "remotes it holds sockets to", |f, r: &Holder| remotes(f, r)),
         Column::hidden("port", "ports of its sockets, near and far", |f, r: &Holder| ports(f, r)),
-        Column::text("process", "PROCESS", 12, u16::MAX, "the process", |f, r: &Holder| match r.owner.map(|k| (k, f.task(k))) {
+        Column::text("process", "PROCESS", 14, u16::MAX, "the process", |f, r: &Holder| match r.owner.map(|k| (k, f.task(k))) {
             Some((_, Some(task))) => Cell::Text(task.comm.clone()),
             Some((key, None)) => Cell::text(format!("pid {} (gone)", key.pid)),
-            None => Cell::text("(no owner or listener known)"),
+            None => Cell::text("(unowned)"),
         }).keep(90).names(),
     ),
     rows: holders,
@@ -230,12 +230,12 @@ static BY_LISTENER: Grid<Door> = Grid {
         Column::number("pid", "PID", 7, "process id", |f, r| {
             door(f, r, |l| l.owner.map_or(Cell::Unknown("no owner known"), |k| Cell::text(k.pid.to_string())))
         }).keep(50),
-        Column::text("container", "CONTAINER", 8, 24, "container or unit", |f, r| {
+        Column::text("container", "CONTAINER", 12, 24, "container or unit", |f, r| {
             door(f, r, |l| l.owner.and_then(|k| f.task(k)).map_or(Cell::Blank, |t| text_cell(home_name(f, t))))
         }).keep(30),
         Column::text("netns", "NETNS", 6, 14, "network namespace", |f, r| door(f, r, |l| Cell::text(netns_name(f, l.key.netns)))).keep(25),
         Column::hidden("port", "local port", |f, r| door(f, r, |l| Cell::text(l.key.local.port().to_string()))),
-        Column::text("process", "PROCESS", 12, u16::MAX, "the process", |f, r| {
+        Column::text("process", "PROCESS", 14, u16::MAX, "the process", |f, r| {
             door(f, r, |l| match l.owner {
                 Some(key) => Cell::text(f.task(key).map_or_else(|| "(gone)".into(), |t| t.comm.clone())),
                 None => Cell::Unknown("no owner known"),

@@ -1,7 +1,7 @@
 //! Why: what is wrong, causes above their consequences.
 
 use super::events::event_words;
-use super::names::{label_name, measure, measure_rate};
+use super::names::{measure, measure_rate};
 use super::{Pane, drill};
 use crate::model::{Finding, Frame, Severity};
 use crate::snapshot::{Moment, Subject};
@@ -19,7 +19,11 @@ static STORIES: Grid<Row> = Grid {
     name: "stories",
     question: "Stories, worst first: the cause, and under it what it leads to.",
     columns: &[
-        Column::text("what", "", 20, u16::MAX, "the finding in one sentence", what).keep(100).tree().names(),
+        Column::text("rule", "", 20, 26, "the finding's id", |f, r| finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.id)))
+            .keep(90)
+            .tree()
+            .names(),
+        Column::text("what", "", 32, u16::MAX, "the finding in one sentence", what).keep(100),
         Column::text("history", "", 8, 8, "the rule's own measure over time", |f, r| {
             finding(f, r).map_or(Cell::Blank, |x| match x.spark.as_slice() {
                 [] => Cell::Blank,
@@ -44,7 +48,6 @@ static STORIES: Grid<Row> = Grid {
             finding(f, r).map_or(Cell::Blank, |x| Cell::Span(f.snap.at.since(x.since)))
         })
         .keep(50),
-        Column::hidden("rule", "the finding's id", |f, r| finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.id))),
         Column::hidden("severity", "warning or critical", |f, r| {
             finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.severity.word()))
         }),
@@ -64,8 +67,8 @@ static STORIES: Grid<Row> = Grid {
     tree: Tree::Fixed,
     section: |f| State::Ok(f.snap.at),
     summary,
-    footer: |f, r| finding(f, r).map(|x| footer(f, r, x)).unwrap_or_default(),
-    footer_rows: 6,
+    footer: |f, r| finding(f, r).map(footer).unwrap_or_default(),
+    footer_rows: 10,
     empty: calm,
 };
 
@@ -122,11 +125,11 @@ fn what(frame: &Frame, row: &Row) -> Cell {
     let Some(found) = finding(frame, row) else { return Cell::Blank };
     let summary = frame.stories.get(row.story).filter(|s| row.head && !s.summary.is_empty());
     match summary {
-        Some(story) => Cell::text(story.summary.as_str()),
-        None if found.active => Cell::text(format!("{:<22} {}", found.id, found.message)),
+        Some(story) => Cell::Title(story.summary.as_str().into()),
+        None if found.active => Cell::text(found.message.as_str()),
         None => {
             let ago = num::span(frame.snap.at.since(found.last_true));
-            Cell::text(format!("{:<22} {} (over, {ago} ago)", found.id, found.message))
+            Cell::text(format!("{} (over, {ago} ago)", found.message))
         }
     }
 }
@@ -149,11 +152,9 @@ fn summary(frame: &Frame) -> Vec<Line> {
     ))]
 }
 
-fn footer(frame: &Frame, row: &Row, found: &Finding) -> Vec<Line> {
+fn footer(found: &Finding) -> Vec<Line> {
     let mut lines = Vec::new();
-    let name = label_name(frame, &found.subject, &found.label);
-    let message = if row.head { format!("{}: {}", found.id, found.message) } else { found.message.clone() };
-    lines.push(Line::of("IS").text(message).dim(format!(" · {} · {name}", found.severity.word())));
+    lines.push(Line::of("IS").marked(found.active.then_some(found.severity)).text(found.message.clone()));
     if !found.evidence.is_empty() {
         lines.push(drill::evidence(found));
     }

@@ -33,6 +33,8 @@ pub enum Cell {
     Number(f64),
     /// Text, perhaps hostile.
     Text(Text),
+    /// Text that sums its row up.
+    Title(Text),
     /// Several texts, each of which a filter may match.
     Many(Vec<Text>),
     /// What is used of a limit; `bytes` says the unit.
@@ -87,14 +89,14 @@ impl Cell {
             Self::Usage { used, limit: Some(limit), .. } if *limit > 0 => Some(*used as f64 / *limit as f64),
             Self::Usage { used, .. } => Some(*used as f64),
             Self::Spark { values, .. } => values.last().map(|v| f64::from(*v)),
-            Self::Blank | Self::Unknown(_) | Self::Text(_) | Self::Many(_) => None,
+            Self::Blank | Self::Unknown(_) | Self::Text(_) | Self::Title(_) | Self::Many(_) => None,
         }
     }
 
     /// The texts in it.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let (one, many) = match self {
-            Self::Text(t) => (Some(&**t), [].as_slice()),
+            Self::Text(t) | Self::Title(t) => (Some(&**t), [].as_slice()),
             Self::Many(m) => (None, m.as_slice()),
             _ => (None, [].as_slice()),
         };
@@ -134,7 +136,7 @@ impl Cell {
             Self::ByteRate(v) => num::bytes(num::whole(*v)),
             Self::Percent(v) => num::percent(*v),
             Self::Span(v) => num::span(*v),
-            Self::Text(t) => printable(t).into_owned(),
+            Self::Text(t) | Self::Title(t) => printable(t).into_owned(),
             Self::Many(m) => m.iter().map(|t| printable(t)).collect::<Vec<_>>().join(" "),
             Self::Usage { used, limit, bytes } => {
                 let show = |n: u64| if *bytes { num::bytes(n) } else { num::short(n) };
@@ -150,7 +152,7 @@ impl Cell {
         match self {
             Self::Blank | Self::Unknown(_) => true,
             Self::Usage { used, .. } => *used == 0,
-            Self::Text(_) | Self::Many(_) | Self::Spark { .. } => false,
+            Self::Text(_) | Self::Title(_) | Self::Many(_) | Self::Spark { .. } => false,
             _ => self.value().is_some_and(|v| v.abs() < 0.05),
         }
     }
@@ -162,19 +164,20 @@ impl Cell {
         let words = self.words(columns);
         match self {
             Self::Spark { .. } => vec![Span { text: words, role: if role == Role::Text { Role::Bar } else { role } }],
-            Self::Usage { used, limit: Some(limit), .. } if columns >= USAGE_COLUMNS + 5 => {
-                let bar = columns - USAGE_COLUMNS - 1;
-                let full = spark::filled(*used, *limit, bar);
+            Self::Title(_) => vec![Span { text: words, role: if role == Role::Text { Role::Title } else { role } }],
+            Self::Usage { used, limit, .. } if columns >= USAGE_COLUMNS => {
+                // The slash stands at one place in all rows, whether there is a limit or not.
+                let (now, most) = words.split_once('/').map_or((words.as_str(), ""), |(n, m)| (n, m));
+                let slash = if limit.is_some() { '/' } else { ' ' };
+                let bar = if columns >= USAGE_COLUMNS + 5 { columns - USAGE_COLUMNS - 1 } else { 0 };
+                let full = limit.map_or(0, |limit| spark::filled(*used, limit, bar));
                 let filled = if role == Role::Text || role == Role::Dim { Role::Bar } else { role };
+                let rest = if limit.is_some() { "─" } else { " " };
                 vec![
-                    Span { text: format!("{words:>USAGE_COLUMNS$} "), role },
+                    Span { text: format!("{now:>5}{slash}{most:<5}{}", if bar > 0 { " " } else { "" }), role },
                     Span { text: "━".repeat(full), role: filled },
-                    Span { text: "─".repeat(bar - full), role: Role::Rule },
+                    Span { text: rest.repeat(bar - full), role: Role::Rule },
                 ]
-            }
-            Self::Usage { .. } if columns >= USAGE_COLUMNS + 5 => {
-                let gap = columns - USAGE_COLUMNS;
-                vec![Span { text: format!("{words:>5}{:width$}", "", width = USAGE_COLUMNS - 5 + gap), role }]
             }
             _ => vec![Span { text: words, role }],
         }
@@ -184,7 +187,7 @@ impl Cell {
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         match self {
-            Self::Text(t) => (&**t).into(),
+            Self::Text(t) | Self::Title(t) => (&**t).into(),
             Self::Many(m) => m.iter().map(|t| &**t).collect::<Vec<_>>().into(),
             Self::Count(n) | Self::Bytes(n) => (*n).into(),
             Self::Usage { used, limit, .. } => serde_json::json!({ "used": used, "limit": limit }),
@@ -219,7 +222,11 @@ mod tests {
     fn usage_has_number_and_bar_in_one_cell() {
         let cell = Cell::Usage { used: 1 << 30, limit: Some(2 << 30), bytes: true };
         let spans = cell.spans(20, Role::Text);
-        assert_eq!(spans.iter().map(|s| s.text.as_str()).collect::<String>(), "  1.0G/2.0G ━━━━────");
-        assert_eq!(cell.spans(11, Role::Text).len(), 1);
+        assert_eq!(spans.iter().map(|s| s.text.as_str()).collect::<String>(), " 1.0G/2.0G  ━━━━────");
+        let shown =
+            |cell: &Cell, columns| cell.spans(columns, Role::Text).iter().map(|s| s.text.clone()).collect::<String>();
+        assert_eq!(shown(&cell, 11), " 1.0G/2.0G ");
+        assert_eq!(shown(&cell, 9), "1.0G/2.0G");
+        assert_eq!(shown(&Cell::Usage { used: 1 << 30, limit: None, bytes: true }, 11), " 1.0G      ");
     }
 }

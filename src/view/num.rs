@@ -20,15 +20,14 @@ pub fn bytes(n: u64) -> String {
     if value < 99.95 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
 }
 
-/// A count with separators, or shortened (`41.2k`, `131k`, `1.2M`) where that would take more than `columns`.
+/// A count with separators, or shortened (`41.2k`, `131k`, `1.2M`) where they would take more than `columns`.
 #[must_use]
 pub fn count(n: u64, columns: usize) -> String {
     let full = grouped(n);
     if full.len() <= columns {
         return full;
     }
-    let plain = n.to_string();
-    if plain.len() <= columns { plain } else { short(n) }
+    if n < 10_000 { n.to_string() } else { short(n) }
 }
 
 /// A count with a comma every three digits.
@@ -180,7 +179,7 @@ mod tests {
             (1024, 4, "1024"),
             (9_999, 5, "9,999"),
             (41_233, 6, "41,233"),
-            (41_233, 5, "41233"),
+            (41_233, 5, "41.2k"),
             (131_072, 5, "131k"),
             (999_499, 5, "999k"),
             (999_500, 5, "1.0M"),

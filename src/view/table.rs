@@ -182,7 +182,8 @@ fn draw_row(
     for slot in slots {
         let Some(head) = sheet.heads().get(slot.column) else { continue };
         let cell = sheet.cell(place.row, slot.column);
-        let against = if severity.is_some() { cell_severity(listing, place.row, head) } else { None };
+        let known = !matches!(cell, Cell::Blank | Cell::Unknown(_));
+        let against = if severity.is_some() && known { cell_severity(listing, place.row, head) } else { None };
         let calm = if look.stale { Role::Stale } else { Role::Text };
         let role = match against {
             Some(_) => severity_role(against, calm),
@@ -193,7 +194,7 @@ fn draw_row(
         if head.tree && (place.depth > 0 || place.folded) {
             let mut lead = guide(place);
             if place.folded {
-                lead.push('+');
+                lead.push_str("+ ");
             } else if place.depth > 0 {
                 lead.push(' ');
             }

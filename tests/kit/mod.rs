@@ -12,17 +12,35 @@
 )]
 
 mod build;
+mod counted;
+pub mod states;
 mod story_d;
 
-pub use build::Build;
+pub use build::{Build, at};
+pub use counted::counted;
+pub use story_d::{build as story_d_build, detail_of_java, key, story_d};
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::sync::Arc;
-pub use story_d::story_d;
 use whytop::app::{App, AppOptions, Effect, Event};
 use whytop::model::Frame;
 use whytop::view::{Role, Theme};
+
+/// Changes the processes of a frame in the making.
+pub fn change_tasks(build: &mut Build, change: impl FnOnce(&mut Vec<whytop::snapshot::Task>)) {
+    let mut tasks = build.snap.tasks.data().unwrap().clone();
+    change(&mut tasks.rows);
+    build.snap.tasks = whytop::snapshot::Section::ok(build.snap.at, tasks);
+}
+
+/// Changes its slab caches.
+pub fn change_slabs(build: &mut Build, change: impl FnOnce(&mut Vec<whytop::snapshot::Slab>)) {
+    let mut slabs = build.snap.slab.data().unwrap().clone();
+    change(&mut slabs.rows);
+    build.snap.slab = whytop::snapshot::Section::ok(build.snap.at, slabs);
+}
 
 /// An app over a frame, its pane open.
 pub fn app(pane: &str, frame: &Arc<Frame>) -> App {

@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use whytop::model::{Evidence, EvidenceValue, Frame, IfaceRates, Metric, Model, Severity};
 use whytop::snapshot::{
-    Cgroup, Cgroups, Container, Counters, Cpu, CpuUse, Host, Iface, Limits, Listener, ListenerKey, LogValue, MemUse,
-    Memory, Net, NetnsCounters, NetnsId, Own, PidsUse, Proto, Qdisc, Section, Side, Slab, Slabs, SockGroup, SockKey,
-    Sockets, SoftnetCpu, Subject, Task, TaskKey, TaskState, Tasks, TcpState, Thread, UdpSocket,
+    Cgroup, Cgroups, Container, Counters, Cpu, CpuUse, Detail, FdSummary, Host, Iface, Limits, Listener, ListenerKey,
+    LogValue, MemUse, Memory, Net, NetnsCounters, NetnsId, Own, PidsUse, Proto, Qdisc, Section, Side, SignalSets, Slab,
+    Slabs, SockGroup, SockKey, Sockets, SoftnetCpu, Subject, Task, TaskDetail, TaskKey, TaskState, Tasks, TcpState,
+    Thread, UdpSocket,
 };
 
 const MIB: u64 = 1 << 20;
@@ -506,6 +507,12 @@ fn moved(model: &mut Model) {
         model.tasks.entry(key(pid)).or_default().blocked_since = Some(at(3_553_920.0 - 178.0));
     }
     model.tasks.entry(key(4711)).or_default().zombie_since = Some(at(3_553_920.0 - 181.0));
+    for facts in model.tasks.values_mut() {
+        facts.cpu_pct = Some(0.0);
+    }
+    let hit = cgroup_key(CHECKOUT).path;
+    let row = model.cgroup_by_path[&hit];
+    model.cgroups[row].limit_hits_per_s = Some(212.0);
     model.tasks.entry(key(5200)).or_default().cpu_pct = Some(88.0);
     model.tasks.entry(key(7003)).or_default().cpu_pct = Some(12.5);
 }
@@ -667,4 +674,56 @@ fn findings(b: &mut Build) {
 /// The UDP socket that drops.
 pub fn udp_subject() -> Subject {
     Subject::Socket(SockKey { netns: HOST_NS, proto: Proto::Udp, local: sock("228.6.7.8:45588"), cookie: 7 })
+}
+
+/// What a drill-down into java(16951) brings.
+pub fn detail_of_java() -> Detail {
+    let wait = |i: u32| Thread {
+        tid: 16_951 + i,
+        comm: "java".into(),
+        state: if i < 211 { TaskState::Blocked } else { TaskState::Sleeping },
+        wchan: Some(if i < 209 { "mem_cgroup_oom".into() } else { "filename_create".into() }),
+        stack: if i < 209 {
+            ["mem_cgroup_oom_synchronize", "try_charge", "handle_mm_fault", "do_page_fault"].map(Into::into).to_vec()
+        } else {
+            ["filename_create", "do_mkdirat"].map(Into::into).to_vec()
+        },
+        sigkill_pending: Some(true),
+        ..Thread::default()
+    };
+    let task = TaskDetail {
+        key: key(16_951),
+        cgroups: vec![("memory".into(), CHECKOUT.into()), ("cpu,cpuacct".into(), CHECKOUT.into())],
+        signals: Some(SignalSets {
+            shared_pending: 1 << 8,
+            ignored: 1 << 12,
+            caught: (1 << 14) | 1,
+            ..SignalSets::default()
+        }),
+        memory: Counters::from_pairs([
+            ("RssAnon", 1_638 * MIB),
+            ("RssFile", 5 * MIB),
+            ("VmSwap", 0),
+            ("VmHWM", 1_700 * MIB),
+        ]),
+        oom_score: Some(823),
+        oom_score_adj: Some(0),
+        limits: vec![
+            ("Max processes".into(), Some(4096)),
+            ("Max open files".into(), Some(65_536)),
+            ("Max cpu time".into(), None),
+        ],
+        fds: Some(FdSummary {
+            total: 1204,
+            sockets: 48,
+            pipes: 12,
+            anon: 9,
+            files: 1135,
+            paths: vec![("/srv/data/orders.log".into(), 1090)],
+            cut: false,
+        }),
+        threads: (0..214).map(wait).collect(),
+        ..TaskDetail::default()
+    };
+    Detail { at: at(3_553_920.0), task: Some(task) }
 }

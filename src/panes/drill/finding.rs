@@ -1,7 +1,7 @@
 //! A finding in full, and the findings about a subject.
 
 use super::super::names::{evidence_words, label_name, measure, measure_rate};
-use super::{Cx, Page, gone, has_page};
+use super::{Cx, Page, ended, has_page};
 use crate::model::{Finding, Frame};
 use crate::snapshot::Subject;
 use crate::view::{Line, Role, Target, line::severity_role, num, spark};
@@ -41,7 +41,7 @@ pub(super) fn about(frame: &Frame, subject: &Subject) -> Vec<Line> {
 pub(super) fn page(cx: &Cx<'_>, id: &'static str, subject: &Subject) -> Page {
     let frame = cx.frame;
     let Some(found) = frame.findings.iter().find(|f| f.id == id && f.subject == *subject) else {
-        return Page { title: id.to_owned(), lines: gone(id), gone: true, ..Page::default() };
+        return Page { title: id.to_owned(), lines: ended(id), gone: true, ..Page::default() };
     };
     let severity = found.active.then_some(found.severity);
     let mut lines =
