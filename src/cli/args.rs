@@ -85,6 +85,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Draw the live screens once, without a terminal
+    #[command(hide = true)]
+    Screen(ScreenArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  whytop man | man -l -")]
     Man,
@@ -187,6 +190,31 @@ Examples:
   whytop completions bash > /etc/bash_completion.d/whytop
   whytop completions zsh > \"${fpath[1]}/_whytop\"
   whytop completions fish > ~/.config/fish/completions/whytop.fish";
+
+/// `screen`.
+#[derive(Args, Clone, Debug)]
+pub struct ScreenArgs {
+    /// Columns and rows
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40", value_parser = size)]
+    pub size: (u16, u16),
+    /// How long to look before the first key
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = duration::window)]
+    pub window: Duration,
+    /// Keys to press, by letter or name, for example "3 Down Enter"
+    #[arg(long, value_name = "KEYS", default_value = "")]
+    pub keys: String,
+    /// Print a picture (SVG) instead of text
+    #[arg(long)]
+    pub svg: bool,
+}
+
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let sides = text.split_once('x').map(|(w, h)| (w.parse::<u16>(), h.parse::<u16>()));
+    match sides {
+        Some((Ok(w @ 1..=500), Ok(h @ 1..=300))) => Ok((w, h)),
+        _ => Err("must be columns and rows, for example 120x40".into()),
+    }
+}
 
 /// A command whose only option is `--json`.
 #[derive(Args, Clone, Copy, Debug)]

@@ -5,6 +5,7 @@ mod doctor;
 mod json;
 mod log;
 mod out;
+mod screen;
 mod setup;
 mod show;
 mod snapshot;
@@ -58,6 +59,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Log(args)) => log::run(args, global.ascii),
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
+        Some(Command::Screen(args)) => screen::run(global, args),
         Some(Command::Man) => man(),
     }
 }

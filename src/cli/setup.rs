@@ -36,6 +36,9 @@ pub enum BadUse {
     /// What `show` is asked for.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// In `--keys`.
+    #[error("--keys: {0:?} is no key: a letter, or Enter, Esc, Tab, Up, Down, PageDown")]
+    Key(String),
     /// `--proc` or `--sys` name no tree.
     #[error("{flag} {}: {problem}", path.display())]
     Tree {
