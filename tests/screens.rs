@@ -435,7 +435,7 @@ fn five_thousand_rows_cost_what_is_seen() {
 }
 
 /// Writes pictures to look at into the folder that `WHYTOP_SHOTS` names; `WHYTOP_SHOT` says which, a line each:
-/// `name|pane|keys|120x40|theme`.
+/// `name|pane|state:keys|120x40|theme`.
 #[test]
 fn shots() {
     let Ok(dir) = std::env::var("WHYTOP_SHOTS") else {
@@ -449,7 +449,7 @@ fn shots() {
         let (width, height) = size.split_once('x').unwrap();
         let theme = Theme::built_in(if theme.is_empty() { "default" } else { theme }, Depth::True).unwrap();
         let paper = if theme.name == "light" { svg::Paper::LIGHT } else { svg::Paper::DARK };
-        let (state, keys) = keys.split_once(' ').unwrap_or(("", keys));
+        let (state, keys) = keys.split_once(':').unwrap_or(("", keys));
         let frame = match state {
             "empty" => states::empty(),
             "denied" => states::denied(),

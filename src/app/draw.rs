@@ -278,13 +278,26 @@ impl App {
     }
 }
 
+/// Draws lines below one another. Where there is no room for all of it, the longest give way, so that each is there.
 fn draw_lines(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line]) {
+    let mut heights: Vec<u16> = lines.iter().map(|l| l.rows(area.width)).collect();
+    while heights.iter().sum::<u16>() > area.height {
+        match heights.iter_mut().max() {
+            Some(longest) if *longest > 1 => *longest -= 1,
+            _ => break,
+        }
+    }
     let mut y = area.y;
-    for line in lines {
+    for (line, height) in lines.iter().zip(heights) {
         if y >= area.bottom() {
             return;
         }
-        y += line.draw(canvas, Rect { y, height: area.bottom() - y, ..area }, 0);
+        let room = Rect { y, height: height.min(area.bottom() - y), ..area };
+        line.draw(canvas, room, 0);
+        if line.rows(area.width) > height {
+            canvas.put(area.right().saturating_sub(1), room.bottom().saturating_sub(1), 1, "…", Role::Dim);
+        }
+        y += height;
     }
 }
 

@@ -10,6 +10,9 @@ use crate::view::text::{cut, width};
 use crate::view::{Canvas, Role, num, sight, spark};
 use ratatui::layout::Rect;
 
+/// Below this width the clock says that it is live, and the host has no name.
+const NARROW: u16 = 40;
+
 /// What the header says beyond the frame.
 pub(super) struct About {
     /// The pane that is open.
@@ -46,6 +49,11 @@ impl Slot {
     fn count(label: &'static str, n: u64, columns: u16, keep: u8) -> Self {
         let slot = Self::new(label, num::count(n, usize::from(columns)), columns, keep);
         if n == 0 { slot.role(Role::Dim) } else { slot }
+    }
+
+    /// A count of what could not be read, as `–`.
+    fn known(self, known: bool) -> Self {
+        if known { self } else { Self { value: "–".into(), role: Role::Dim, ..self } }
     }
 
     /// A rate that may be unknown.
@@ -136,32 +144,31 @@ fn draw_slots(canvas: &mut Canvas<'_>, area: Rect, slots: Vec<Slot>) {
 
 /// Who and when: `whytop  node-17  up 41d 03:12 … ● LIVE 22:14:07 … own 0.8% 14M  sees all`.
 fn top(canvas: &mut Canvas<'_>, area: Rect, frame: &Frame, about: &About) {
-    let right = right_side(frame, about);
-    let taken: u16 = right.iter().map(Slot::width).sum();
+    let right = right_side(frame, about, area.width < NARROW);
     let host = frame.snap.host.data();
     let name = host.map_or("", |h| &*h.name);
     let kernel = host.map_or("", |h| &*h.kernel);
     let boot = frame.snap.at.since(Moment(0));
-    let cpus = host.map_or(0, |h| h.cpus);
+    let cpus = host.map_or_else(|| "–".into(), |h| h.cpus.to_string());
     let left = vec![
         Slot::new("", "whytop", 7, 90).role(Role::Title),
         Slot::new("", cut(name, 24).into_owned(), 8, 80),
         Slot::new("up", num::uptime(boot), 5, 40).role(Role::Dim).group(),
         Slot::new("", cut(kernel, 26).into_owned(), 4, 30).role(Role::Dim).group(),
-        Slot::new("cpus", cpus.to_string(), 2, 20).role(Role::Dim).group(),
+        Slot::new("cpus", cpus, 2, 20).role(Role::Dim).group(),
     ];
     // On a narrow screen the left side gives way first, but for the program's and the host's name.
-    let names: u16 = left.iter().take(2).map(Slot::width).sum();
+    let names: u16 = left.iter().take(if area.width < NARROW { 1 } else { 2 }).map(Slot::width).sum();
     let right = fit(right, area.width.saturating_sub(names + 1));
     let kept: u16 = right.iter().map(Slot::width).sum();
     draw_slots(canvas, Rect { width: area.width.saturating_sub(kept), ..area }, left);
     let start = area.right().saturating_sub(kept + 1).max(area.x);
-    if kept > 0 && (taken > 0) {
+    if kept > 0 {
         draw_slots(canvas, Rect { x: start, width: kept + 1, ..area }, right);
     }
 }
 
-fn right_side(frame: &Frame, about: &About) -> Vec<Slot> {
+fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
     let own = &frame.snap.own;
     let clock = num::clock(frame.snap.wall_of(about.now), about.utc_offset_secs);
     let silent = about.now.since(frame.snap.at);
@@ -173,6 +180,8 @@ fn right_side(frame: &Frame, about: &About) -> Vec<Slot> {
         Slot::new("", format!("○ starting {clock}"), 15, 95).role(Role::Dim)
     } else if silent > 3.0 + 3.0 * interval {
         Slot::new("", format!("○ {clock}, no look for {}", num::span(silent)), 15, 95).role(Role::Warn)
+    } else if narrow {
+        Slot::new("", format!("●{clock}"), 9, 95).role(Role::Good)
     } else {
         Slot::new("", format!("● LIVE {clock}"), 15, 95).role(Role::Good)
     };
@@ -204,11 +213,15 @@ fn vitals(frame: &Frame) -> Vec<Slot> {
     let history = frame.spark(&Subject::Host, Metric::CpuPct);
     let line = history.map_or_else(String::new, |values| spark::line(values, Some(100.0), spark::COLUMNS));
     let load = frame.snap.cpu.data().map_or_else(|| "–".into(), |c| num::number(c.load[0]));
+    let tasks = frame.snap.tasks.data().is_some();
     let mut out = vec![
         Slot::new("cpu", cpu, 4, 90),
         Slot::new("", line, 8, 12).role(Role::Bar),
-        Slot::count("D", totals.threads.blocked.into(), 5, 88).lights(frame, &["task.d_state", "task.hung"]).group(),
-        Slot::count("R", totals.threads.running.into(), 3, 70),
+        Slot::count("D", totals.threads.blocked.into(), 5, 88)
+            .known(tasks)
+            .lights(frame, &["task.d_state", "task.hung"])
+            .group(),
+        Slot::count("R", totals.threads.running.into(), 3, 70).known(tasks),
         Slot::new("load", load, 5, 60).role(Role::Dim).lights(frame, &["host.load"]),
     ];
     out.extend(memory(frame));
@@ -253,13 +266,11 @@ fn memory(frame: &Frame) -> Vec<Slot> {
 /// Sockets, drops, tasks, cgroups.
 fn flows(frame: &Frame) -> Vec<Slot> {
     let totals = &frame.model.totals;
-    let known = frame.snap.sockets.data().is_some();
+    let sockets = frame.snap.sockets.data().is_some();
+    let tasks = frame.snap.tasks.data().is_some();
+    let kills = totals.oom_kills.or_else(|| frame.snap.klog.data().map(|_| totals.oom_kills_in_window));
     let state = |label, state: TcpState, columns, keep| {
-        if known {
-            Slot::count(label, tally_of(&totals.tcp, state), columns, keep)
-        } else {
-            Slot::new(label, "–", columns, keep).role(Role::Dim)
-        }
+        Slot::count(label, tally_of(&totals.tcp, state), columns, keep).known(sockets)
     };
     let accept = frame.model.net_rates.values().filter_map(|r| r.get("TcpExtListenDrops")).sum::<f64>();
     let accept = frame.snap.net.data().map(|_| accept);
@@ -277,11 +288,13 @@ fn flows(frame: &Frame) -> Vec<Slot> {
         Slot::rate("nic", totals.nic_drops_per_s, 44).lights(frame, &["net."]),
         Slot::rate("accept", accept, 30).lights(frame, &["tcp.listen"]),
         Slot::count("tasks", totals.tasks.into(), 6, 65)
+            .known(tasks)
             .group()
             .lights(frame, &["task.pid", "task.thread", "task.respawn"]),
-        Slot::count("Z", totals.zombies.into(), 4, 74).lights(frame, &["task.zombie"]),
+        Slot::count("Z", totals.zombies.into(), 4, 74).known(tasks).lights(frame, &["task.zombie"]),
         at_limit.group().lights(frame, &["cgroup.at_limit", "cgroup.pids"]),
-        Slot::count("oom", totals.oom_kills.unwrap_or(totals.oom_kills_in_window), 3, 57)
+        Slot::count("oom", kills.unwrap_or(0), 3, 57)
+            .known(kills.is_some())
             .lights(frame, &["cgroup.oom_kill", "host.oom_kill"]),
     ]
 }

@@ -76,7 +76,7 @@ static PLACES: Grid<Row> = Grid {
         Column::number("total", "SINCE BOOT", 11, "lost since boot, or since the namespace was made", |f, r| total(f, r).map_or(Cell::Unknown("not read"), Cell::Count)).keep(80),
         Column::text("most", "MOST OF IT IN", 13, 24, "the interface or namespace that lost most of it", |f, r| text_cell(most(f, r))).keep(60),
         Column::text("counters", "COUNTERS", 16, 30, "the kernel's counters, those that rose first", |f, r| Cell::text(counters(f, r))).keep(50),
-        Column::text("means", "MEANS", 46, u16::MAX, "what it means", |_, r| at(r, |p| Cell::text(p.help))).keep(70),
+        Column::text("means", "MEANS", 40, u16::MAX, "what it means", |_, r| at(r, |p| Cell::text(p.help))).keep(70),
     ],
     rows: |_| (0..WAY.len()).map(|at| Entry::flat(Row { at })).collect(),
     id: |_, r| RowId::part(Subject::Host, WAY.get(r.at).map_or("", |p| p.name)),

@@ -169,8 +169,9 @@ fn calm(frame: &Frame) -> Vec<Line> {
     if frame.snap.at == Moment::default() {
         return vec![Line::plain(Role::Dim, "Taking the first look …")];
     }
-    let mut lines = vec![Line::plain(Role::Good, "Nothing is wrong that whytop can see.")];
     let gaps = sight::gaps(frame);
+    let role = if gaps.is_empty() { Role::Good } else { Role::Title };
+    let mut lines = vec![Line::plain(role, "Nothing is wrong that whytop can see.")];
     if gaps.is_empty() {
         lines.push(Line::plain(Role::Dim, "It sees every process, socket, cgroup, cache and the kernel log."));
     } else {

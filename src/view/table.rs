@@ -50,14 +50,20 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, listing: &Listing, look: &Look<
     if area.height == 0 || area.width < MARGIN + 1 {
         return;
     }
-    let rows = usize::from(area.height - 1);
-    let window = listing.places.get(look.offset..).unwrap_or_default();
-    let window = window.get(..rows.min(window.len())).unwrap_or_default();
+    let seen = |rows: u16| {
+        let window = listing.places.get(look.offset..).unwrap_or_default();
+        window.get(..usize::from(rows).min(window.len())).unwrap_or_default()
+    };
     let heads = listing.sheet.heads();
-    let lit = lit_columns(listing, window);
-    let slots = lay_out(heads, &lit, area);
-    draw_heads(canvas, area.y, heads, &slots, look);
-    let mut y = area.y + 1;
+    let slots = lay_out(heads, &lit_columns(listing, seen(area.height)), area);
+    // On a narrow screen no column with a header may be left.
+    let headed = slots.iter().any(|s| heads.get(s.column).is_some_and(|h| !h.header.is_empty()));
+    let window = seen(area.height - u16::from(headed));
+    let mut y = area.y;
+    if headed {
+        draw_heads(canvas, y, heads, &slots, look);
+        y += 1;
+    }
     for (i, place) in window.iter().enumerate() {
         let at = look.offset + i;
         let selected = look.selected == Some(at);
