@@ -91,7 +91,7 @@ fn without_a_terminal_it_says_why_as_text() {
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert_eq!(err(&output), "whytop: standard output is no terminal: no live screens, this is `whytop why`\n");
-    assert!(out(&output).contains("looked for 5.0 s"), "{}", out(&output));
+    assert!(out(&output).contains("looked for 5."), "{}", out(&output));
     assert!(!out(&output).contains('\x1b'));
 }
 
@@ -252,5 +252,39 @@ fn no_process_is_left_behind() {
         let left = stat.contains("(whytop-reader) ")
             && stat.split(") ").last().is_some_and(|s| s.get(1..).is_some_and(|s| s.starts_with(&ours)));
         assert!(!left, "{stat}");
+    }
+}
+
+#[test]
+fn a_pane_is_rows_by_column_or_a_table() {
+    let this = std::process::id().to_string();
+    let tasks = json(&run(&["show", "tasks", "--json", "--interval", "500ms", "--filter", &format!("pid={this}")]));
+    assert_eq!(tasks["schema"], 1);
+    let rows = tasks["rows"].as_array().unwrap();
+    assert!(rows.iter().any(|r| r["pid"].to_string().trim_matches('"') == this), "{tasks}");
+
+    let table = run(&["show", "tasks", "--interval", "500ms", "--top", "2"]);
+    assert_eq!(out(&table).lines().count(), 3, "{}", out(&table));
+    assert!(err(&table).starts_with("whytop: 2 of "), "{}", err(&table));
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = json(&run(&["show", "tcp", "--json", "--interval", "500ms"]));
+    drop(listener);
+    let own = tcp["rows"].as_array().unwrap().iter().find(|r| r["task"]["pid"].to_string() == this).unwrap();
+    assert!(own["states"]["listen"].as_u64().unwrap() >= 1 && own["states"]["syn_sent"] == 0, "{own}");
+    assert_eq!(own["states"].as_object().unwrap().len(), 11);
+}
+
+#[test]
+fn what_show_can_not_show_is_bad_use() {
+    for (args, said) in [
+        (&["show", "nope"][..], "possible values: why, tcp, tasks"),
+        (&["show", "tasks", "--sort", "nope"], "no column `nope`; columns: "),
+        (&["show", "tasks", "--filter", "nope>1"], "filter: no column `nope`"),
+        (&["show", "tcp", "--view", "nope"], "no view `nope`; views: process remote"),
+    ] {
+        let (status, message) = failure(args);
+        assert_eq!(status, 2, "{args:?}: {message}");
+        assert!(message.contains(said), "{args:?}: {message}");
     }
 }

@@ -119,13 +119,15 @@ pub struct WhyArgs {
 }
 
 const SHOW_EXAMPLES: &str = "\
-Two samples are taken, one interval apart, so that rates are known.
+The host is looked at for one interval, so that rates are known. Every row is printed, where the screens open with
+those in trouble; --view shows those, and other ways to group them.
 
 Examples:
   whytop show tcp                     sockets by state for every process
   whytop show tcp --view remote       by where they go to
-  whytop show tasks --filter state=D  what hangs, and where
-  whytop show cgroups --sort usage --top 10
+  whytop show tasks --view trouble    what hangs, and where
+  whytop show tasks --filter 'rss>1G' --sort rss
+  whytop show cgroups --sort memory --top 10
   whytop show memory --json | jq '.rows[0]'";
 
 /// `show`.
@@ -134,7 +136,7 @@ pub struct ShowArgs {
     /// The pane
     #[arg(value_name = "PANE", value_parser = PossibleValuesParser::new(crate::panes::PANES.iter().map(|p| p.name)))]
     pub pane: String,
-    /// Another view of it than the first, for example remote or listener of tcp
+    /// One of its views: remote, listener or netns of tcp; trouble of tasks; containers of cgroups
     #[arg(long, value_name = "VIEW")]
     pub view: Option<String>,
     /// Print JSON

@@ -3,12 +3,12 @@
 use super::args::LogArgs;
 use super::json::SCHEMA;
 use super::out;
-use super::text::{COLUMNS, Dress, wrap};
+use super::text::Dress;
 use crate::collect::klog::{Parser, json, read_live_all};
 use crate::model::Frame;
 use crate::panes::event_words;
 use crate::snapshot::{LogEvent, Section};
-use crate::view::text::width;
+use crate::view::text::{cut, printable, width};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -48,7 +48,7 @@ pub fn run(args: &LogArgs, ascii: bool) -> anyhow::Result<ExitCode> {
         if let Some(path) = path.filter(|_| logs.len() > 1) {
             out::print(&format!("{}:\n", crate::view::text::printable(&path.to_string_lossy())))?;
         }
-        out::print(&render(events, dress))?;
+        out::print(&render(events, out::columns(), dress))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,8 +96,9 @@ fn with_file(mut event: serde_json::Value, path: Option<&Path>) -> serde_json::V
     event
 }
 
-/// One line an event: the log's clock (or the line), the kind, what it says.
-fn render(events: &[LogEvent], dress: Dress) -> String {
+/// One line an event, cut to `columns` where there is an end to them: the log's clock (or the line), the kind, what it
+/// says.
+fn render(events: &[LogEvent], columns: Option<usize>, dress: Dress) -> String {
     if events.is_empty() {
         return "No event that whytop knows.\n".into();
     }
@@ -109,8 +110,10 @@ fn render(events: &[LogEvent], dress: Dress) -> String {
     for event in events {
         let lead = format!("{:>times$}  ", when(event));
         let kind = format!("{:<kinds$}", event.kind);
-        let said = wrap(&event_words(&frame, event), COLUMNS.saturating_sub(times + kinds + 4).max(20), 1);
-        let _ = writeln!(text, "{lead}{}  {}", dress.bold(&kind), said.concat());
+        let words = event_words(&frame, event);
+        let words = printable(&words);
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(times + kinds + 4));
+        let _ = writeln!(text, "{lead}{}  {}", dress.bold(&kind), cut(&words, room));
     }
     text
 }
@@ -149,7 +152,8 @@ mod tests {
     fn text_is_one_aligned_printable_line_an_event() {
         let hostile = LINE.replace("java", "ja\x1b[31mva").replace("100.000000", "9.5");
         let events = parse(format!("{LINE}{hostile}").as_bytes()).unwrap();
-        let text = render(&events, Dress { colour: false, ascii: false });
+        let text = render(&events, Some(60), Dress { colour: false, ascii: false });
+        assert!(text.lines().all(|l| width(l) <= 60), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.lines().all(|l| l.find("oom_kill") == Some(9)), "{text}");
         assert!(!text.contains('\x1b'), "{text}");

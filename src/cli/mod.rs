@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod json;
 mod log;
+mod man;
 mod out;
 mod screen;
 mod setup;
@@ -16,7 +17,6 @@ mod why;
 
 pub use args::Cli;
 
-use anyhow::Context as _;
 use args::Command;
 use clap::{CommandFactory, Parser};
 use setup::BadUse;
@@ -60,7 +60,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Screen(args)) => screen::run(global, args),
-        Some(Command::Man) => man(),
+        Some(Command::Man) => man::run(),
     }
 }
 
@@ -73,12 +73,5 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "whytop", &mut script);
     out::print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn man() -> anyhow::Result<ExitCode> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).context("the manual page could not be made")?;
-    out::print(&String::from_utf8_lossy(&page))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,12 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Columns of the terminal that is printed to; `None` for a pipe or a file, where nothing is cut.
+pub fn columns() -> Option<usize> {
+    let (columns, _) = io::stdout().is_terminal().then(crossterm::terminal::size)?.ok()?;
+    Some(usize::from(columns))
+}
+
 /// Prints `value` as JSON, indented for a terminal, on one line for a pipe.
 ///
 /// # Errors

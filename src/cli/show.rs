@@ -14,7 +14,6 @@ use crate::view::State;
 use crate::view::text::{ascii, cut, width};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,8 +37,11 @@ struct TcpRow<'a> {
 
 /// Looks for one interval, so that rates are known, and prints the pane.
 pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let views = crate::panes::by_name(&args.pane).map(|p| p.views).unwrap_or_default();
+    // The screens open with what is in trouble; a script wants every row and filters itself.
+    let all = views.iter().map(|v| v.name()).find(|name| *name == "all");
     let options = TableOptions {
-        view: args.view.clone(),
+        view: args.view.clone().or_else(|| all.map(String::from)),
         sort: args.sort.clone(),
         filter: args.filter.clone().unwrap_or_default(),
         top: args.top,
@@ -55,15 +57,10 @@ pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
         (true, "tcp", None) => out::print_json(&Json { schema: SCHEMA, rows: tcp_rows(&frame, &table) })?,
         (true, ..) => out::print_json(&Json { schema: SCHEMA, rows: rows(&table) })?,
         (false, ..) => {
-            let columns = std::io::stdout().is_terminal().then(crossterm::terminal::size);
-            let columns = columns.and_then(Result::ok).map(|(columns, _)| usize::from(columns));
-            out::print(&render(&table, columns, Dress::for_stdout(host.settings.ascii)))?;
+            out::print(&render(&table, out::columns(), Dress::for_stdout(host.settings.ascii)))?;
         }
     }
     tell_what_is_missing(&table);
-    if table.matching == 0 {
-        tell_other_views(args);
-    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -171,16 +168,6 @@ fn tell_what_is_missing(table: &Table) {
     }
     if table.rows.len() < table.matching {
         eprintln!("whytop: {} of {} rows", table.rows.len(), table.matching);
-    }
-}
-
-/// A view may be empty for a good reason: `tasks` opens with those in trouble.
-fn tell_other_views(args: &ShowArgs) {
-    let views = crate::panes::by_name(&args.pane).map(|p| p.views).unwrap_or_default();
-    let shown = args.view.as_deref().or(views.first().map(|v| v.name()));
-    let others: Vec<&str> = views.iter().map(|v| v.name()).filter(|name| Some(*name) != shown).collect();
-    if let (Some(shown), false) = (shown, others.is_empty()) {
-        eprintln!("whytop: no rows in view {shown}; --view shows others: {}", others.join(", "));
     }
 }
 
