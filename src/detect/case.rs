@@ -35,6 +35,20 @@ impl<'a> Look<'a> {
         self.window_start.max(earlier(self.at(), 60.0))
     }
 
+    /// By how much a subject's metric rose since `from`, and over how many seconds: a cheap look before a trend.
+    #[must_use]
+    pub fn rise(&self, subject: &Subject, metric: Metric, from: Moment) -> Option<(f64, f64)> {
+        let series = self.history.series(subject, metric)?;
+        let from = from.max(series.first_at()?);
+        Some((series.last()? - series.value_from(from)?, series.seen().since(from)))
+    }
+
+    /// The trend of a subject's metric from `from` on.
+    #[must_use]
+    pub fn trend_of(&self, subject: &Subject, metric: Metric, from: Moment) -> Option<Trend> {
+        Trend::over(self.history.series(subject, metric)?, from)
+    }
+
     /// A task's row.
     #[must_use]
     pub fn task(&self, key: TaskKey) -> Option<&'a Task> {
@@ -283,19 +297,19 @@ impl<'a> Case<'a> {
     /// The trend of the value over the window.
     #[must_use]
     pub fn trend(&self) -> Option<Trend> {
-        Trend::over(self.track.value(), self.look.trend_from())
+        self.trend_since(self.look.trend_from())
     }
 
-    /// The trend of the value over the last `secs`, whatever the window; `None` unless all of it was seen.
+    /// The trend of the value from `from` on.
     #[must_use]
-    pub fn long_trend(&self, secs: f64) -> Option<Trend> {
-        Trend::over(self.track.value(), earlier(self.look.at(), secs)).filter(|t| t.span_s >= secs * 0.95)
+    pub fn trend_since(&self, from: Moment) -> Option<Trend> {
+        Trend::over(self.track.value(), from)
     }
 
     /// The trend of the subject's metric over the window.
     #[must_use]
     pub fn trend_of(&self, metric: Metric) -> Option<Trend> {
-        Trend::over(self.look.history.series(&self.now.subject, metric)?, self.look.trend_from())
+        self.look.trend_of(&self.now.subject, metric, self.look.trend_from())
     }
 
     /// Growth of the value per second where it has a trend that says so.
@@ -317,6 +331,7 @@ impl<'a> Case<'a> {
             unit,
             rate_per_s: None,
             since: None,
+            metric: None,
             tasks: Vec::new(),
             cgroups: Vec::new(),
         }
@@ -347,6 +362,8 @@ pub struct Verdict {
     pub rate_per_s: Option<f64>,
     /// Since when, where the rule knows better than first sight.
     pub since: Option<Moment>,
+    /// The subject's history to draw, where it says more than the measured value's.
+    pub metric: Option<Metric>,
     /// Tasks it is about besides its subject: for joins.
     pub tasks: Vec<TaskKey>,
     /// Cgroups it is about besides its subject's: for joins.
@@ -411,6 +428,13 @@ impl Verdict {
     #[must_use]
     pub fn since(mut self, at: impl Into<Option<Moment>>) -> Self {
         self.since = at.into();
+        self
+    }
+
+    /// Draws the history of a metric of the subject.
+    #[must_use]
+    pub fn draw(mut self, metric: Metric) -> Self {
+        self.metric = Some(metric);
         self
     }
 

@@ -14,8 +14,8 @@ const CLEAR_S: f64 = 2.0;
 const KEEP_GONE_S: f64 = 60.0;
 /// Findings of a frame at most, worst first.
 const FINDINGS_MAX: usize = 256;
-/// Points of a finding's sparkline, and the seconds they span.
-const SPARK: (usize, f64) = (16, 120.0);
+/// Points of a finding's sparkline.
+const SPARK_POINTS: usize = 16;
 
 type CaseKey = (Subject, Option<(IpAddr, u16)>);
 
@@ -37,7 +37,8 @@ struct CaseState {
     measured: Moment,
     /// Since when the condition has been true without a break.
     true_since: Option<Moment>,
-    held: Option<Held>,
+    /// Boxed: of thousands of cases few are ever found.
+    held: Option<Box<Held>>,
 }
 
 /// All rules at work: the same looks in, the same findings out.
@@ -139,7 +140,7 @@ fn stand(state: &mut CaseState, rule: &Rule, subject: &Subject, verdict: Verdict
         return;
     }
     let first = verdict.since.unwrap_or(since);
-    state.held = Some(Held {
+    state.held = Some(Box::new(Held {
         label: label_of(look, subject),
         joints: Joints::of(look, subject, &verdict),
         worst: old.as_ref().map_or(verdict.severity, |h| h.worst.max(verdict.severity)),
@@ -147,7 +148,7 @@ fn stand(state: &mut CaseState, rule: &Rule, subject: &Subject, verdict: Verdict
         last_true: at,
         active: true,
         verdict,
-    });
+    }));
 }
 
 fn lapse(state: &mut CaseState, at: Moment) {
@@ -161,7 +162,8 @@ fn lapse(state: &mut CaseState, at: Moment) {
 
 fn finding(rule: &Rule, key: &CaseKey, state: &CaseState, held: &Held, look: &Look<'_>) -> Finding {
     let v = &held.verdict;
-    let (points, span) = SPARK;
+    let drawn = v.metric.and_then(|metric| look.history.series(&key.0, metric));
+    let spark = drawn.unwrap_or(state.track.value());
     Finding {
         id: rule.id,
         severity: held.worst,
@@ -179,6 +181,6 @@ fn finding(rule: &Rule, key: &CaseKey, state: &CaseState, held: &Held, look: &Lo
         evidence: v.evidence.clone(),
         advice: v.advice.clone(),
         explained_by: Vec::new(),
-        spark: state.track.value().spaced(super::earlier(look.at(), span), look.at(), points),
+        spark: spark.spark(look.at(), SPARK_POINTS),
     }
 }

@@ -10,6 +10,8 @@
 //! same snapshots give the same frames.
 
 mod sparks;
+#[cfg(test)]
+mod tests;
 
 use crate::detect::{Look, RuleConfig, Watch, Window};
 use crate::model::{Before, Frame, History, LogBook, Model, Severity};

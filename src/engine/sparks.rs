@@ -1,13 +1,12 @@
 //! Which histories a frame carries: those that some screen shows.
 
 use crate::model::{Finding, History, Metric, Model};
-use crate::snapshot::{Moment, Snapshot, Subject, Task};
+use crate::snapshot::{Snapshot, Subject, Task};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
-/// Points of a spark, and the seconds they span.
+/// Points of a spark.
 const POINTS: usize = 16;
-const SPAN_NS: u64 = 120_000_000_000;
 /// Largest tasks by each of memory, CPU and threads.
 const TASKS: usize = 40;
 /// Limited cgroups, slab caches.
@@ -32,8 +31,7 @@ pub(super) fn collect(
     let mut put = |subject: Subject, metrics: &[Metric]| {
         for &metric in metrics {
             let Some(series) = history.series(&subject, metric) else { continue };
-            let values = series.spaced(Moment(snap.at.0.saturating_sub(SPAN_NS)), snap.at, POINTS);
-            sparks.insert((subject.clone(), metric), values);
+            sparks.insert((subject.clone(), metric), series.spark(snap.at, POINTS));
         }
     };
     put(Subject::Host, &HOST_METRICS);

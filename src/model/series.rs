@@ -18,36 +18,42 @@ struct Point {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Older {
+struct Tiers {
+    fine: VecDeque<Point>,
     mid: VecDeque<Point>,
     coarse: VecDeque<Point>,
 }
 
 /// A step function: a point says from when on a value held, the last one holds up to [`Series::seen`].
+///
+/// Thousands of subjects have some that never change: the newest point stands in the series itself.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
-    fine: VecDeque<Point>,
-    older: Option<Box<Older>>,
+    newest: Option<Point>,
     seen: Moment,
+    tiers: Option<Box<Tiers>>,
 }
 
 impl Series {
     /// Takes a sample. One that is not later than the last is ignored.
     pub fn push(&mut self, at: Moment, value: f64) {
-        if !self.fine.is_empty() && at <= self.seen {
-            return;
+        match self.newest {
+            Some(_) if at <= self.seen => return,
+            Some(newest) if newest.value.to_bits() == value.to_bits() => {}
+            Some(newest) => {
+                self.tiers.get_or_insert_default().fine.push_back(newest);
+                self.newest = Some(Point { at, value });
+            }
+            None => self.newest = Some(Point { at, value }),
         }
         self.seen = at;
-        if self.last().is_none_or(|last| last.to_bits() != value.to_bits()) {
-            self.fine.push_back(Point { at, value });
-        }
         self.age();
     }
 
     /// The newest value.
     #[must_use]
     pub fn last(&self) -> Option<f64> {
-        self.fine.back().map(|p| p.value)
+        self.newest.map(|p| p.value)
     }
 
     /// When the last sample was taken.
@@ -65,12 +71,16 @@ impl Series {
     /// The value that held at `at`; `None` before the first sample.
     #[must_use]
     pub fn value_at(&self, at: Moment) -> Option<f64> {
+        let newest = self.newest?;
+        if newest.at <= at {
+            return Some(newest.value);
+        }
         let held = |points: &VecDeque<Point>| {
             let after = points.partition_point(|p| p.at <= at);
             after.checked_sub(1).and_then(|i| points.get(i)).map(|p| p.value)
         };
-        let older = || self.older.as_ref().and_then(|o| held(&o.mid).or_else(|| held(&o.coarse)));
-        held(&self.fine).or_else(older)
+        let tiers = self.tiers.as_ref()?;
+        held(&tiers.fine).or_else(|| held(&tiers.mid)).or_else(|| held(&tiers.coarse))
     }
 
     /// The value at `at`, or the first one known where `at` lies before it.
@@ -84,14 +94,14 @@ impl Series {
     #[must_use]
     pub fn changes_since(&self, from: Moment) -> u32 {
         let first = self.first_at();
-        let changes = self.fine.iter().filter(|p| p.at > from && Some(p.at) != first).count();
+        let fine = self.tiers.iter().flat_map(|t| &t.fine);
+        let changes = fine.chain(&self.newest).filter(|p| p.at > from && Some(p.at) != first).count();
         u32::try_from(changes).unwrap_or(u32::MAX)
     }
 
     /// At most `count` evenly spaced values of the time from `from` to `to`, oldest first; times before the first
     /// sample are left out.
-    #[must_use]
-    pub fn spaced(&self, from: Moment, to: Moment, count: usize) -> Vec<f32> {
+    fn spaced(&self, from: Moment, to: Moment, count: usize) -> Vec<f32> {
         let steps = u64::try_from(count.saturating_sub(1).max(1)).unwrap_or(1);
         let step = to.0.saturating_sub(from.0) / steps;
         #[expect(clippy::cast_possible_truncation, reason = "a sparkline needs three digits")]
@@ -102,40 +112,56 @@ impl Series {
         values
     }
 
+    /// A sparkline: at most `count` points up to `now`, over what was seen, from 1 s a point to 2 minutes in all.
+    #[must_use]
+    pub fn spark(&self, now: Moment, count: usize) -> Vec<f32> {
+        let least = SECOND.saturating_mul(u64::try_from(count.saturating_sub(1)).unwrap_or(0));
+        let seen = self.first_at().map_or(0, |first| now.0.saturating_sub(first.0));
+        let span = seen.clamp(least.min(FINE_SPAN), FINE_SPAN);
+        self.spaced(Moment(now.0.saturating_sub(span)), now, count)
+    }
+
     /// Bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let older = self.older.as_ref();
-        let points = self.fine.capacity() + older.map_or(0, |o| o.mid.capacity() + o.coarse.capacity());
-        points * size_of::<Point>() + size_of::<Self>() + older.map_or(0, |_| size_of::<Older>())
+        let points = |t: &Tiers| t.fine.capacity() + t.mid.capacity() + t.coarse.capacity();
+        let tiers = |t: &Tiers| points(t) * size_of::<Point>() + size_of::<Tiers>();
+        size_of::<Self>() + self.tiers.as_deref().map_or(0, tiers)
     }
 
-    /// Gives up everything but the fine tier.
+    /// Gives up what is older than two minutes.
     pub fn forget_older(&mut self) {
-        self.older = None;
+        if let Some(tiers) = &mut self.tiers {
+            (tiers.mid, tiers.coarse) = (VecDeque::new(), VecDeque::new());
+        }
     }
 
     fn points(&self) -> impl Iterator<Item = &Point> {
-        let older = self.older.iter().flat_map(|o| o.coarse.iter().chain(&o.mid));
-        older.chain(&self.fine)
+        let tiers = self.tiers.iter().flat_map(|t| t.coarse.iter().chain(&t.mid).chain(&t.fine));
+        tiers.chain(&self.newest)
     }
 
     fn age(&mut self) {
-        while let Some(p) = superseded(&mut self.fine, self.seen, FINE_SPAN) {
-            thin(&mut self.older.get_or_insert_default().mid, p, MID_STEP);
+        let (Some(tiers), Some(newest)) = (&mut self.tiers, self.newest) else { return };
+        let Tiers { fine, mid, coarse } = tiers.as_mut();
+        while let Some(p) = superseded(fine, Some(newest.at), self.seen, FINE_SPAN) {
+            thin(mid, p, MID_STEP);
         }
-        let Some(older) = &mut self.older else { return };
-        while let Some(p) = superseded(&mut older.mid, self.seen, MID_SPAN) {
-            thin(&mut older.coarse, p, COARSE_STEP);
+        while let Some(p) = superseded(mid, fine.front().map(|p| p.at), self.seen, MID_SPAN) {
+            thin(coarse, p, COARSE_STEP);
         }
-        while superseded(&mut older.coarse, self.seen, COARSE_SPAN).is_some() {}
+        while superseded(coarse, mid.front().map(|p| p.at), self.seen, COARSE_SPAN).is_some() {}
+        if fine.is_empty() && mid.is_empty() && coarse.is_empty() {
+            self.tiers = None;
+        }
     }
 }
 
-/// Takes the first point out when its successor already held before the tier's span began.
-fn superseded(points: &mut VecDeque<Point>, now: Moment, span: u64) -> Option<Point> {
+/// Takes the first point out when its successor, here or at `after` in the next tier, already held before the tier's
+/// span began.
+fn superseded(points: &mut VecDeque<Point>, after: Option<Moment>, now: Moment, span: u64) -> Option<Point> {
     let start = Moment(now.0.saturating_sub(span));
-    points.get(1).filter(|next| next.at <= start)?;
+    points.get(1).map(|p| p.at).or(after).filter(|&next| next <= start)?;
     points.pop_front()
 }
 
@@ -183,6 +209,9 @@ mod tests {
         (100..=103u32).for_each(|t| s.push(at(t.into()), f64::from(t)));
         assert_eq!(s.spaced(at(88), at(103), 16), [100.0, 101.0, 102.0, 103.0]);
         assert_eq!(s.spaced(at(100), at(103), 2), [100.0, 103.0]);
+        assert_eq!(s.spark(at(103), 16), [100.0, 101.0, 102.0, 103.0]);
+        (104..=400u32).for_each(|t| s.push(at(t.into()), f64::from(t)));
+        assert_eq!(s.spark(at(400), 3), [280.0, 340.0, 400.0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A cgroup at its memory limit (story D).
 
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
-use crate::model::{AT_LIMIT, Severity, limit_hits, memory_limit};
+use crate::model::{AT_LIMIT, Metric, Severity, limit_hits, memory_limit};
 use crate::snapshot::{Cgroup, MemUse, Subject};
 
 pub(super) static RULES: &[Rule] = &[Rule {
@@ -78,6 +78,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let verdict = case
         .verdict(severity, "bytes", message(case, cgroup, limit, rate, hangs))
         .rate((rate > 0.0).then_some(rate))
+        .draw(Metric::Usage)
         .number(file(cgroup, mem, "usage_in_bytes", "current"), "usage", usage)
         .number(file(cgroup, mem, "limit_in_bytes", "max"), "limit", limit)
         .rated(file(cgroup, mem, "failcnt", "events.local"), "limit hits", limit_hits(mem).map(|n| n as f64), Some(rate))

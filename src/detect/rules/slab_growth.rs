@@ -1,8 +1,8 @@
 //! One kernel object cache that grows without end (story C).
 
-use super::slab_unreclaimable::steady_growth;
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
-use crate::model::Severity;
+use super::slab_unreclaimable::{SLOW_S, steady_growth};
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, earlier, words};
+use crate::model::{Metric, Severity};
 use crate::snapshot::Subject;
 
 pub(super) static RULES: &[Rule] = &[Rule {
@@ -23,13 +23,18 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(slabs) = look.snap.slab.data() else { return };
     let dying = look.snap.cgroups.data().and_then(|c| c.dying).is_some_and(|n| n >= 1000);
     for slab in slabs.rows.iter().filter(|s| dying || s.reclaimable != Some(true)) {
-        out.put(Subject::Slab(slab.name.clone()), slab.bytes as f64);
+        let subject = Subject::Slab(slab.name.clone());
+        let from = earlier(look.at(), SLOW_S);
+        if look.rise(&subject, Metric::SlabBytes, from).is_some_and(|(rise, _)| rise > 0.0) {
+            out.put(subject, slab.bytes as f64);
+        }
     }
 }
 
 fn judge(case: &Case<'_>) -> Option<Verdict> {
     let ram = case.look.ram_bytes()?;
-    let per_s = steady_growth(case, ram, case.knob("per_min"), case.knob("slow_per_min"))?;
+    let trend = |from| case.look.trend_of(&case.now.subject, Metric::SlabBytes, from);
+    let per_s = steady_growth(case, ram, trend)?;
     let Subject::Slab(name) = &case.now.subject else { return None };
     let slab = case.look.snap.slab.data()?.rows.iter().find(|s| s.name == *name)?;
     let n = case.value();
@@ -43,6 +48,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let verdict = case
         .verdict(Severity::Warning, "bytes", message)
         .rate(per_s)
+        .draw(Metric::SlabBytes)
         .rated("/proc/slabinfo", name.clone(), n, Some(per_s))
         .number("/proc/slabinfo", format!("{name} objects"), slab.num_objs as f64);
     let verdict = match users {

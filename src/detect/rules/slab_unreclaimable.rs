@@ -1,8 +1,8 @@
 //! Kernel memory that does not come back (story C).
 
-use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, earlier, words};
 use crate::model::{Severity, Trend};
-use crate::snapshot::{Slab, Subject};
+use crate::snapshot::{Moment, Slab, Subject};
 
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "slab.unreclaimable",
@@ -36,7 +36,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let ram = case.look.ram_bytes()?;
     let n = case.value();
     let share = n / ram;
-    let growth = steady_growth(case, ram, case.knob("per_min"), case.knob("slow_per_min"));
+    let growth = steady_growth(case, ram, |from| case.trend_since(from));
     if !case.reaches(share, case.knob("share")) && growth.is_none() {
         return None;
     }
@@ -70,15 +70,16 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     )
 }
 
-/// Growth per second that is fast over the window, or slow over ten minutes.
-pub(super) fn steady_growth(case: &Case<'_>, ram: f64, per_min: f64, slow_per_min: f64) -> Option<f64> {
-    // Most caches hold still: that is seen without a trend.
-    if case.value() <= case.value_ago(600.0) {
-        return None;
-    }
-    let fast = |t: &Trend| t.grows() && t.per_s * 60.0 >= ram * per_min;
-    let slow = |t: &Trend| t.grows() && t.per_s * 60.0 >= ram * slow_per_min;
-    case.trend().filter(fast).or_else(|| case.long_trend(600.0).filter(slow)).map(|t| t.per_s)
+/// Slow growth must last so long.
+pub(super) const SLOW_S: f64 = 600.0;
+
+/// Growth per second that is fast over the window, or slow over ten minutes, by the rule's `per_min` and
+/// `slow_per_min`. `trend` gives the trend since a moment.
+pub(super) fn steady_growth(case: &Case<'_>, ram: f64, trend: impl Fn(Moment) -> Option<Trend>) -> Option<f64> {
+    let grows = |t: &Trend, knob: &str| t.grows() && t.per_s * 60.0 >= ram * case.knob(knob);
+    let fast = trend(case.look.trend_from()).filter(|t| grows(t, "per_min"));
+    let slow = || trend(earlier(case.look.at(), SLOW_S)).filter(|t| t.span_s >= SLOW_S * 0.95 && grows(t, "slow_per_min"));
+    fast.or_else(slow).map(|t| t.per_s)
 }
 
 /// The caches that hold most of it.

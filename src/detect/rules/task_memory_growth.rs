@@ -3,7 +3,7 @@
 use super::cgroup_at_limit::reclaimable_bytes;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::{Metric, Severity, Trend};
-use crate::snapshot::{Subject, Task};
+use crate::snapshot::{Cgroup, Subject, Task};
 
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "task.memory_growth",
@@ -28,31 +28,44 @@ pub(super) static RULES: &[Rule] = &[Rule {
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(tasks) = look.snap.tasks.data() else { return };
     for task in tasks.rows.iter().filter(|t| t.rss_bytes > 16 << 20) {
-        out.put(Subject::Task(task.key), task.rss_bytes.saturating_add(task.swap_bytes.unwrap_or(0)) as f64);
+        let subject = Subject::Task(task.key);
+        let Some((rise, secs)) = look.rise(&subject, Metric::Rss, look.trend_from()) else { continue };
+        // Few grow so fast that the trend, which is dearer, could matter.
+        if rise > 0.0 && room(look, task).is_some_and(|room| rise / secs.max(1.0) * 3600.0 > room.bytes) {
+            out.put(subject, task.rss_bytes.saturating_add(task.swap_bytes.unwrap_or(0)) as f64);
+        }
     }
 }
 
-/// What is left before an allocation fails, and what of.
-struct Room {
+/// What is left before an allocation fails, and of whose limit; without an owner the host's.
+struct Room<'a> {
     bytes: f64,
-    of: String,
     limit: f64,
+    owner: Option<&'a Cgroup>,
 }
 
-fn room(look: &Look<'_>, task: &Task) -> Option<Room> {
+impl Room<'_> {
+    fn words(&self) -> String {
+        self.owner.map_or_else(
+            || "the host's memory".into(),
+            |c| format!("the {} limit of {}", words::bytes(self.limit), words::cgroup_name(Some(c), &c.key.path)),
+        )
+    }
+}
+
+fn room<'a>(look: &Look<'a>, task: &Task) -> Option<Room<'a>> {
     let host = || {
         let meminfo = &look.snap.memory.data()?.meminfo;
         let bytes = (meminfo.get("MemAvailable")? + meminfo.get("SwapFree").unwrap_or(0)) as f64;
-        Some(Room { bytes, of: "the host's memory".into(), limit: look.ram_bytes()? })
+        Some(Room { bytes, limit: look.ram_bytes()?, owner: None })
     };
     let cgroup = || {
-        let facts = look.cgroup_facts(task.cgroup.as_ref()?)?;
+        let facts = look.model.cgroups.get(look.model.tasks.get(&task.key)?.cgroup_row?)?;
         let owner = look.snap.cgroups.data()?.rows.get(facts.limit_row?)?;
         let mem = owner.memory.as_ref()?;
         let limit = mem.limit_bytes? as f64;
         let used = mem.usage_bytes?.saturating_sub(reclaimable_bytes(mem).unwrap_or(0)) as f64;
-        let name = words::cgroup_name(Some(owner), &owner.key.path);
-        Some(Room { bytes: (limit - used).max(0.0), of: format!("the {} limit of {name}", words::bytes(limit)), limit })
+        Some(Room { bytes: (limit - used).max(0.0), limit, owner: Some(owner) })
     };
     [cgroup(), host()].into_iter().flatten().min_by(|a, b| a.bytes.total_cmp(&b.bytes))
 }
@@ -70,16 +83,17 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let message = format!(
         "{who} grows {}/min and reaches {} in {} (it holds {})",
         words::bytes(trend.per_s * 60.0),
-        room.of,
+        room.words(),
         words::age(minutes_left * 60.0),
         words::bytes(case.value())
     );
     let mut verdict = case
         .verdict(Severity::Warning, "bytes", message)
         .rate(trend.per_s)
+        .draw(Metric::Rss)
         .rated("/proc/PID/stat", "rss", task.rss_bytes as f64, Some(trend.per_s))
         .number("/proc/PID/status", "VmSwap", task.swap_bytes.map(|b| b as f64))
-        .number("memory", format!("left of {}", room.of), room.bytes)
+        .number("memory", format!("left of {}", room.words()), room.bytes)
         .advise(format!("see what in {who} grows; restart it before it is killed, or raise the limit"));
     verdict.limit = Some(room.limit);
     Some(verdict)

@@ -24,9 +24,11 @@ pub(super) static RULES: &[Rule] = &[Rule {
 
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(tasks) = look.snap.tasks.data() else { return };
-    // Who has fewer cannot have grown by so many.
-    for task in tasks.rows.iter().filter(|t| t.threads > 25 && !t.is_zombie()) {
-        out.put(Subject::Task(task.key), f64::from(task.threads));
+    for task in tasks.rows.iter().filter(|t| t.threads > 10 && !t.is_zombie()) {
+        let subject = Subject::Task(task.key);
+        if look.rise(&subject, Metric::Threads, look.trend_from()).is_some_and(|(rise, _)| rise >= 10.0) {
+            out.put(subject, f64::from(task.threads));
+        }
     }
 }
 
@@ -49,6 +51,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     Some(
         case.verdict(Severity::Warning, "threads", message)
             .rate(trend.per_s)
+            .draw(Metric::Threads)
             .rated("/proc/PID/stat", "num_threads", case.value(), Some(trend.per_s))
             .number("/proc/PID/task", "threads in D", f64::from(task.by_state.blocked))
             .number("/proc/sys", "kernel.threads-max", max(|l| l.threads_max))
