@@ -1,6 +1,6 @@
 //! A step of the engine on a crowded host: 5,000 tasks, 2,000 socket groups, 500 cgroups, 200 slab caches.
 
-#![expect(clippy::unwrap_used, reason = "a bench that can't prepare stops")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that can't prepare stops")]
 
 use divan::Bencher;
 use std::net::IpAddr;

@@ -14,8 +14,8 @@ fn key(pid: u32) -> TaskKey {
     TaskKey { pid, start_ticks: 1 }
 }
 
-fn task(pid: u32, ppid: u32) -> Task {
-    Task { key: key(pid), ppid, threads: 1, netns: Some(NETNS), ..Task::default() }
+fn task(pid: u32, parent: u32) -> Task {
+    Task { key: key(pid), ppid: parent, threads: 1, netns: Some(NETNS), ..Task::default() }
 }
 
 fn at(secs: u64) -> Moment {
