@@ -16,10 +16,9 @@ pub trait Source: Send {
     fn set_focus(&mut self, focus: Option<TaskKey>);
 }
 
-/// The running host, at a steady interval.
+/// The running host, at a steady interval after a few quick looks.
 pub struct Live {
     sampler: Sampler,
-    interval: Duration,
     due: Moment,
 }
 
@@ -27,7 +26,7 @@ impl Live {
     /// A sampler's snapshots at its interval; the first is due now.
     #[must_use]
     pub fn new(sampler: Sampler) -> Self {
-        Self { interval: sampler.interval(), sampler, due: now() }
+        Self { sampler, due: now() }
     }
 }
 
@@ -41,8 +40,8 @@ impl Source for Live {
         let snap = self.sampler.sample();
         if started >= self.due {
             // The beat is kept; beats that a slow sample missed are left out.
-            let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
-            self.due = Moment(self.due.0.saturating_add(interval).max(now().0));
+            let beat = u64::try_from(self.sampler.beat().as_nanos()).unwrap_or(u64::MAX);
+            self.due = Moment(self.due.0.saturating_add(beat).max(now().0));
         }
         Some(snap)
     }
@@ -84,12 +83,16 @@ mod tests {
     use crate::collect::sampler::SamplerOptions;
 
     #[test]
-    fn live_keeps_its_beat_and_an_extra_look_does_not_move_it() {
+    fn live_keeps_its_beat_after_quick_first_looks_and_an_extra_look_does_not_move_it() {
         let interval = Duration::from_hours(1);
         let options = SamplerOptions { interval, max_cpu_pct: 100.0, eager: false };
         let mut live = Live::new(Sampler::new(Roots::default(), options, Vec::new()));
         assert_eq!(live.due_in(), Duration::ZERO);
-        live.look();
+        for _ in 0..3 {
+            assert!(live.due_in() < Duration::from_secs(1), "{:?}", live.due_in());
+            std::thread::sleep(live.due_in());
+            live.look();
+        }
         let left = live.due_in();
         assert!(left > interval / 2, "{left:?}");
         live.look();

@@ -258,8 +258,12 @@ fn silence_is_said() {
 #[test]
 fn stretched_lanes_and_gaps_are_said() {
     let mut build = kit::story_d_build();
-    build.snap.own.lanes =
-        vec![whytop::snapshot::LaneCost { name: "tasks".into(), period_ns: 3_000_000_000, ..Default::default() }];
+    build.snap.own.lanes = vec![whytop::snapshot::LaneCost {
+        name: "tasks".into(),
+        period_ns: 3_000_000_000,
+        wanted_ns: 1_000_000_000,
+        ..Default::default()
+    }];
     let mut app = app("why", &build.done());
     let screen = text(&draw(&mut app, 200, 60));
     assert!(screen.contains("tasks every 3s") && screen.contains("can't see 1"), "{screen}");

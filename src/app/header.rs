@@ -187,7 +187,7 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
     };
     let every = if interval > 0.0 { format!("{}s", num::number(interval)) } else { "–".into() };
     let mut out = vec![live, Slot::new("every", every, 4, 20).role(Role::Dim)];
-    if let Some(lane) = own.lanes.iter().filter(|l| l.period_ns > own.interval_ns).max_by_key(|l| l.period_ns) {
+    if let Some(lane) = own.lanes.iter().filter(|l| l.period_ns > l.wanted_ns).max_by_key(|l| l.period_ns) {
         let slow = format!("{} every {}", lane.name, num::span(lane.period_ns as f64 / 1e9));
         out.push(Slot::new("", cut(&slow, 22).into_owned(), 12, 30).role(Role::Stale));
     }

@@ -13,8 +13,10 @@ pub struct LaneCost {
     pub cpu_ns: u64,
     /// Wall time of its last pass, ns.
     pub wall_ns: u64,
-    /// How often it runs now, ns; longer than the interval = stretched to keep `--max-cpu`.
+    /// How often it runs now, ns.
     pub period_ns: u64,
+    /// How often it would like to run, ns; a longer `period_ns` = stretched to keep `--max-cpu`.
+    pub wanted_ns: u64,
 }
 
 /// whytop's own cost so far.

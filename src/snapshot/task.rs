@@ -216,3 +216,16 @@ pub struct Tasks {
     /// What could not be seen (for example other users' processes under `hidepid`).
     pub gaps: Vec<Gap>,
 }
+
+impl Tasks {
+    /// The gap that processes leave whose namespace is hidden: sockets and counters of a namespace with only such
+    /// processes can't be seen either.
+    #[must_use]
+    pub fn hidden_netns(&self) -> Option<Gap> {
+        let hides = |t: &&Task| t.netns.is_none() && !t.kthread && t.state != TaskState::Zombie;
+        let hidden = self.rows.iter().filter(hides).count();
+        let whose = if hidden == 1 { "1 process".to_owned() } else { format!("{hidden} processes") };
+        let fix = "CAP_SYS_PTRACE (root has it, some container roots have not)";
+        (hidden > 0).then(|| Gap { what: format!("network namespaces of {whose}").into(), fix: fix.into() })
+    }
+}

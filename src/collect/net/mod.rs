@@ -78,7 +78,7 @@ impl Collector for NetCollector {
         let at = now();
         let tasks = cx.tasks.as_deref();
         let places = places::find(&self.roots, self.own, tasks);
-        let mut gaps: Vec<Gap> = hidden(tasks).into_iter().collect();
+        let mut gaps: Vec<Gap> = tasks.and_then(Tasks::hidden_netns).into_iter().collect();
         let asked = self.ask(&places, at, cx.eager);
         let mut netns: Vec<NetnsCounters> = Vec::with_capacity(places.len());
         for place in &places {
@@ -250,12 +250,6 @@ impl Helper {
 /// The way into a namespace: a process's link, or its bind mount.
 fn door(place: &Place) -> Option<PathBuf> {
     place.pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net"))).or_else(|| place.bind.clone())
-}
-
-/// Without the right to trace them, other users' processes do not show their namespace.
-fn hidden(tasks: Option<&Tasks>) -> Option<Gap> {
-    let unseen = |tasks: &Tasks| tasks.rows.iter().any(|t| t.netns.is_none() && !t.kthread && !t.is_zombie());
-    tasks.is_some_and(unseen).then(|| gap("network namespaces of other users' processes", "root, or CAP_SYS_PTRACE"))
 }
 
 fn gap(what: &str, fix: &str) -> Gap {

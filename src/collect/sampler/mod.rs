@@ -23,6 +23,10 @@ use std::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait of a sample of `why --for`: it promises at least one a second.
 const EAGER_WAIT: Duration = Duration::from_millis(900);
+/// The first samples come this fast, so that rates and findings are on the first screens.
+const WARM_UP_BEAT: Duration = Duration::from_millis(300);
+/// How many come so.
+const WARM_UP_SAMPLES: u64 = 3;
 /// Longest period of a lane of `why --for`.
 const EAGER_PERIOD_MAX: Duration = Duration::from_secs(1);
 /// Longest period of a lane of the live screens, however dear its pass is.
@@ -76,10 +80,11 @@ impl Sampler {
         }
     }
 
-    /// Time from one sample to the next.
+    /// Time from the sample before to the next one: the interval, shorter at first.
     #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.options.interval
+    pub fn beat(&self) -> Duration {
+        let beat = if self.samples < WARM_UP_SAMPLES { WARM_UP_BEAT } else { self.options.interval };
+        beat.min(self.options.interval)
     }
 
     /// Takes a sample. Returns at its deadline at the latest, whatever the lanes do.
@@ -129,8 +134,10 @@ impl Sampler {
         let cpu_ns = process_cpu_ns();
         let loads: Vec<Load> = self.lanes.iter().map(|l| l.load(&self.options)).collect();
         let periods = self.governor.periods(at, cpu_ns, &loads);
-        for (lane, period) in self.lanes.iter_mut().zip(&periods) {
-            lane.set_period(*period);
+        let beat = self.beat();
+        for (lane, (period, load)) in self.lanes.iter_mut().zip(periods.iter().zip(&loads)) {
+            let hurried = load.period <= self.options.interval && beat < self.options.interval;
+            lane.set_period(if hurried { beat } else { *period });
         }
         Own {
             pid: own_pid(&self.roots),
@@ -138,7 +145,12 @@ impl Sampler {
             rss_bytes: rss_bytes(),
             interval_ns: nanos(self.options.interval),
             max_cpu_pct: self.options.max_cpu_pct,
-            lanes: self.lanes.iter().map(|l| l.cost()).collect::<Vec<LaneCost>>(),
+            lanes: self
+                .lanes
+                .iter()
+                .zip(&loads)
+                .map(|(l, load)| LaneCost { wanted_ns: nanos(load.period), ..l.cost() })
+                .collect(),
         }
     }
 }

@@ -19,7 +19,7 @@ mod udp;
 mod wire;
 
 use super::{Collector, Context, Roots, now};
-use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, TaskState, Tasks, TcpState};
+use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, Tasks, TcpState};
 use dump::{Ask, DumpError};
 use fds::Fds;
 use fold::Fold;
@@ -288,12 +288,6 @@ impl SocketsCollector {
         if self.owners.still_unknown() > 0 {
             gap("owners of new sockets".into(), "the next samples: the search is bounded in each");
         }
-        let hidden = tasks.map_or(0, |t| {
-            t.rows.iter().filter(|t| t.netns.is_none() && !t.kthread && t.state != TaskState::Zombie).count()
-        });
-        if hidden > 0 {
-            gap(format!("network namespaces of {hidden} processes"), "CAP_SYS_PTRACE");
-        }
         if self.pass.unread > 0 {
             gap(format!("sockets of {} network namespaces", self.pass.unread), "CAP_SYS_ADMIN and CAP_SYS_PTRACE");
         }
@@ -308,6 +302,7 @@ impl SocketsCollector {
         if let Some(broken) = &self.pass.broken {
             gap(broken.clone(), "kernel memory; tried again in the next sample");
         }
+        gaps.extend(tasks.and_then(Tasks::hidden_netns));
         gaps
     }
 }

@@ -445,7 +445,7 @@ fn an_exited_leader_leaves_its_table_to_its_threads() {
     tree.descriptors("10/task/10/fd", &[]);
     tree.descriptors("10/task/12/fd", &[(3, 100)]);
     fs::remove_dir_all(tree.dir.path().join("10/fd")).unwrap();
-    tree.tasks.rows[0].state = TaskState::Zombie;
+    tree.tasks.rows[0].state = crate::snapshot::TaskState::Zombie;
     tree.tasks.rows[0].threads = 2;
     assert_eq!(tree.pass(&mut Owners::default(), &[100], 0), [Some(10)]);
 }

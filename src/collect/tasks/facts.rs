@@ -38,7 +38,6 @@ pub(super) struct Facts {
     pub netns: Option<NetnsId>,
     pub fds: Option<u64>,
     pub fd_limit: Option<u64>,
-    pub netns_denied: bool,
     pub fds_denied: bool,
     fd_slots: u64,
 }
@@ -172,11 +171,9 @@ impl Refresh {
         if who.kind == TaskKind::Kernel {
             return;
         }
-        match reads.files.link(&[who.base, b"/ns/net"], &mut self.text) {
-            Ok(link) => (facts.netns, facts.netns_denied) = (status::netns(link).or(facts.netns), false),
-            // The namespace that a zombie lived in stays known.
-            Err(_) if who.kind == TaskKind::Dead => facts.netns_denied = false,
-            Err(error) => facts.netns_denied = matches!(error, Errno::ACCESS | Errno::PERM),
+        // The namespace that a zombie lived in stays known.
+        if let Ok(link) = reads.files.link(&[who.base, b"/ns/net"], &mut self.text) {
+            facts.netns = status::netns(link).or(facts.netns);
         }
         if let Ok(text) = reads.files.read(&[who.base, b"/limits"], &mut self.text) {
             facts.fd_limit = status::open_files_limit(text).or(facts.fd_limit);

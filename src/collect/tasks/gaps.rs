@@ -10,8 +10,6 @@ use rustix::thread::{CapabilitySet, capabilities};
 pub(super) struct Refused {
     processes: u32,
     first: Option<Errno>,
-    /// Processes whose namespace is refused.
-    pub netns: u32,
     /// Processes whose descriptors are refused.
     pub fds: u32,
     /// Threads in D whose stack is refused.
@@ -44,7 +42,6 @@ impl Refused {
         );
         let why = self.first.map(|e| e.to_string()).unwrap_or_default();
         gap(self.processes > 0, format!("{} processes: {why}", self.processes), ptrace);
-        gap(self.netns > 0, format!("network namespaces of {} processes", self.netns), ptrace);
         gap(self.fds > 0, format!("descriptor counts of {} processes", self.fds), ptrace);
         let wchan = self.wchan && !may_trace();
         gap(wchan, "wait channels of other users' threads in D".into(), ptrace);
@@ -98,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_gap_for_each_refusal() {
-        let mut refused = Refused { netns: 3, ..Refused::default() };
+        let mut refused = Refused { fds: 3, ..Refused::default() };
         refused.process(Errno::PERM);
         refused.process(Errno::NFILE);
         let gaps = refused.gaps(

@@ -131,12 +131,12 @@ impl TasksCollector {
         }
         // By now a reader on another CPU has answered for the newest processes too.
         self.turn(reads, &mut tasks.rows);
-        refused.netns = count(&self.known, |facts| facts.netns_denied);
         refused.fds = count(&self.known, |facts| facts.fds_denied);
         refused.stacks = self.threads.sleepers.stacks_denied;
         refused.wchan = self.threads.sleepers.wchan_unknown;
         refused.no_reader = self.readers.as_ref().is_some_and(|r| r.alive() == 0);
         tasks.gaps = refused.gaps(&self.roots, tasks.rows.first());
+        tasks.gaps.extend(tasks.hidden_netns());
         Ok(tasks)
     }
 

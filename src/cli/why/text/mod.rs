@@ -3,9 +3,8 @@
 use crate::cli::json::{Cost, history};
 use crate::cli::text::{COLUMNS, Dress, wrap};
 use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story};
-use crate::snapshot::{Gap, Section, Snapshot};
-use crate::view::num;
 use crate::view::text::{ascii, printable, width};
+use crate::view::{num, sight};
 use std::fmt::Write as _;
 
 /// Lines that one story takes at most: the parts below add up to it.
@@ -125,7 +124,7 @@ impl Writer {
     /// What the window doesn't hold and what couldn't be seen.
     fn tail(&mut self, frame: &Frame) {
         let old = history(frame).count();
-        let blind = blind_spots(&frame.snap);
+        let blind = sight::gaps(frame);
         if old > 0 || !blind.is_empty() {
             self.blank();
         }
@@ -133,7 +132,7 @@ impl Writer {
             self.block("", 0, &format!("{old} older kernel-log events: whytop log"), 1);
         }
         for spot in blind {
-            self.block("not seen   ", 11, &spot, 2);
+            self.block("not seen   ", 11, &format!("{}: {}", spot.what, spot.fix), 2);
         }
     }
 
@@ -175,32 +174,6 @@ fn tail(text: &str, columns: usize) -> String {
     };
     let kept: Vec<char> = text.chars().rev().take_while(fits).collect();
     std::iter::once('…').chain(kept.into_iter().rev()).collect()
-}
-
-/// Everything a snapshot could not show, with what would.
-pub fn blind_spots(snap: &Snapshot) -> Vec<String> {
-    fn state<T>(name: &str, section: &Section<T>, gaps: impl Fn(&T) -> &[Gap], into: &mut Vec<String>) {
-        match section {
-            Section::Denied { need } => into.push(format!("{name}: {} was refused; it needs {}", need.what, need.fix)),
-            Section::Absent { why } => into.push(format!("{name}: {why}")),
-            Section::Stale { why, .. } => into.push(format!("{name}: old data, {why}")),
-            Section::Ok { .. } => {}
-        }
-        let gaps = section.data().map_or(&[][..], gaps);
-        into.extend(gaps.iter().map(|g| format!("{name}: {}; it needs {}", g.what, g.fix)));
-    }
-    let mut spots = Vec::new();
-    state("host", &snap.host, |_| &[], &mut spots);
-    state("cpu", &snap.cpu, |_| &[], &mut spots);
-    state("tasks", &snap.tasks, |s| &s.gaps, &mut spots);
-    state("sockets", &snap.sockets, |s| &s.gaps, &mut spots);
-    state("net", &snap.net, |s| &s.gaps, &mut spots);
-    state("cgroups", &snap.cgroups, |s| &s.gaps, &mut spots);
-    state("memory", &snap.memory, |_| &[], &mut spots);
-    state("pressure", &snap.pressure, |_| &[], &mut spots);
-    state("slab", &snap.slab, |s| &s.gaps, &mut spots);
-    state("klog", &snap.klog, |_| &[], &mut spots);
-    spots
 }
 
 #[cfg(test)]

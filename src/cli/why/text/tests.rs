@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::SubjectLabel;
-use crate::snapshot::{LogEvent, Moment, Subject};
+use crate::snapshot::{LogEvent, Moment, Snapshot, Subject};
 use std::sync::Arc;
 
 const COST: Cost = Cost { cpu_ms: 12.0, samples: 20, rss_bytes: 1 };
