@@ -29,6 +29,8 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         .rows
         .iter()
         .filter(|t| t.by_state.blocked > 0 && !t.kthread && !is_frozen(look, t))
+        // A lane of ours that waits shows as a section that is stale.
+        .filter(|t| t.key.pid != look.snap.own.pid)
         .filter_map(|t| Some((look.model.tasks.get(&t.key)?.blocked_since?, t.key)))
         .collect();
     rows.sort_unstable();
@@ -40,6 +42,11 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
 /// A parent waits in the kernel until its vfork child runs another program or exits: it can be killed at once.
 fn is_vfork(wchan: &str) -> bool {
     matches!(wchan, "kernel_clone" | "_do_fork" | "do_fork") || wchan.contains("vfork")
+}
+
+/// Waits that a SIGKILL ends although they show as D: `memory.high` holding a task back, and NFS.
+fn takes_kill(wchan: &str) -> bool {
+    matches!(wchan, "mem_cgroup_handle_over_high" | "rpc_wait_bit_killable")
 }
 
 /// The thread that has waited longest.
@@ -83,6 +90,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         verdict.advise("look at its child: that has not called exec yet")
     } else if thread.sigkill_pending == Some(true) {
         verdict.advise("another kill changes nothing: it dies when what it waits for comes back")
+    } else if wchan.is_some_and(takes_kill) {
+        verdict.advise(format!("find what it waits for ({place}); kill -9 ends it at once"))
     } else {
         verdict.advise(format!("find what it waits for ({place}); kill -9 is taken only when it wakes"))
     })
@@ -128,6 +137,18 @@ mod tests {
         s.world.hide("tasks");
         s.secs(3);
         s.silent();
+    }
+
+    #[test]
+    fn a_wait_that_a_kill_ends_is_advised_so() {
+        for (wchan, advice) in [("mem_cgroup_handle_over_high", "ends it at once"), ("percpu_rwsem_wait", "only when it wakes")] {
+            let mut s = Script::new();
+            let app = s.world.task(50, "app");
+            s.world.blocked(app, wchan, 1);
+            s.secs(5);
+            let f = s.expect("task.d_state_long");
+            assert!(f.advice.iter().any(|a| a.ends_with(advice)), "{wchan}: {:?}", f.advice);
+        }
     }
 
     #[test]
