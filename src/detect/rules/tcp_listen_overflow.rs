@@ -79,8 +79,12 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let rate = case.rate(if port.drops.is_some() { "drops" } else { DROPS });
     let who = port.owner.map_or_else(|| "nobody known".into(), |owner| case.look.task_name(owner));
     let lost = if drops { format!(" and drops {}", words::rate(rate)) } else { String::new() };
-    let message = if port.full || !(syn_full || cookies) {
+    // Between two looks an accept queue may fill and empty again: its counter tells.
+    let slow = port.full || (!syn_full && !cookies && case.grown_lately(OVERFLOWS) >= 1.0);
+    let message = if slow {
         format!("{who} does not accept fast enough on {}: queue {} of {}{lost}", key.local, port.queue, port.backlog)
+    } else if !(syn_full || cookies) {
+        format!("new connections to {} ({who}) are dropped {} though its accept queue has room", key.local, words::rate(rate))
     } else {
         let sent = if cookies { "; the kernel answers with SYN cookies" } else { "" };
         format!("{} half-open connections fill the SYN queue of {} ({who}){lost}{sent}", port.syn_recv, key.local)
@@ -97,7 +101,25 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     for name in [OVERFLOWS, DROPS, COOKIES] {
         verdict = verdict.rated("/proc/net/netstat", name.trim_start_matches("TcpExt"), counter(name), Some(case.rate(name)));
     }
-    Some(advise(verdict, case, &key, &who, port.backlog as f64))
+    Some(if slow {
+        advise(verdict, case, &key, &who, port.backlog as f64)
+    } else {
+        advise_half_open(verdict, case, &key)
+    })
+}
+
+/// The process is not at fault: the handshakes do not come to their end.
+fn advise_half_open(verdict: Verdict, case: &Case<'_>, key: &ListenerKey) -> Verdict {
+    let verdict = verdict.advise(
+        "see who sends the SYNs and whether the answers reach them: a flood of forged addresses, a firewall, or no route back",
+    );
+    let Some(netns) = case.look.netns(key.netns) else { return verdict };
+    let sysctl = |name: &str| case.look.sysctl(netns, name);
+    let verdict = verdict
+        .number("/proc/sys", "net.ipv4.tcp_syncookies", sysctl("net.ipv4.tcp_syncookies"))
+        .number("/proc/sys", "net.ipv4.tcp_max_syn_backlog", sysctl("net.ipv4.tcp_max_syn_backlog"));
+    let off = sysctl("net.ipv4.tcp_syncookies").is_some_and(|n| n < 1.0);
+    verdict.advise_some(off.then(|| case.look.sysctl_change(netns, "net.ipv4.tcp_syncookies", 1.0)).flatten())
 }
 
 fn advise(verdict: Verdict, case: &Case<'_>, key: &ListenerKey, who: &str, backlog: f64) -> Verdict {
@@ -165,10 +187,28 @@ mod tests {
             s.world.netns().counters = counters(&[("TcpExtTCPReqQFullDoCookies", n * 900)]);
             s.secs(1);
         }
-        assert!(s.expect("tcp.listen_overflow").message.contains("SYN cookies"));
+        let f = s.expect("tcp.listen_overflow");
+        assert!(f.message.contains("SYN cookies"));
+        assert!(f.advice.iter().any(|a| a.contains("forged")) && !f.advice.iter().any(|a| a.contains("accept")), "{:?}", f.advice);
         s.world.sockets.listeners[0].syn_recv = 0;
         s.secs(12);
         assert!(!s.expect("tcp.listen_overflow").active);
+    }
+
+    #[test]
+    fn drops_with_room_in_the_queue_do_not_blame_the_process() {
+        let mut s = web(0, 0);
+        s.world.netns().sysctls = counters(&[("net.ipv4.tcp_syncookies", 0)]);
+        for overflows in [0, 50] {
+            for n in 0..4 {
+                s.world.sockets.listeners[0].drops = s.world.sockets.listeners[0].drops.map(|d| d + 100);
+                s.world.netns().counters = counters(&[("TcpExtListenOverflows", n * overflows), ("TcpExtListenDrops", n * 100)]);
+                s.secs(1);
+            }
+            let f = s.expect("tcp.listen_overflow");
+            assert_eq!(f.message.contains("does not accept"), overflows > 0, "{}", f.message);
+            assert_eq!(f.advice.iter().any(|a| a.contains("net.ipv4.tcp_syncookies=1")), overflows == 0, "{:?}", f.advice);
+        }
     }
 
     #[test]
