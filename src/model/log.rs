@@ -17,7 +17,7 @@ pub struct LogJoin {
     pub history: bool,
     /// The task that it names (`victim_pid`, else `pid`).
     pub task: Option<TaskKey>,
-    /// Whether that task was the init of a container; `None` when it had gone.
+    /// Whether that task was the init of a container; `None` when it had gone, or lives in no pid namespace of its own.
     pub container_init: Option<bool>,
 }
 
@@ -99,9 +99,14 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
     let live = m.by_pid.get(&pid).and_then(|key| now.tasks.data()?.rows.get(m.tasks.get(key)?.row)).filter(same_name);
     match (earlier(), live) {
         // A zombie has lost its namespace: what it was before counts.
-        (Some(old), _) => (Some(old.key), Some(old.is_container_init())),
+        (Some(old), _) => (Some(old.key), container_init(old)),
         (None, Some(task)) if task.is_zombie() => (Some(task.key), None),
-        (None, Some(task)) => (Some(task.key), Some(task.is_container_init())),
+        (None, Some(task)) => (Some(task.key), container_init(task)),
         (None, None) => (None, None),
     }
+}
+
+/// A service's task is nobody's init and no member of a container: of it this says nothing.
+fn container_init(task: &Task) -> Option<bool> {
+    task.inner_pid.map(|_| task.is_container_init())
 }

@@ -159,11 +159,13 @@ fn evidence(mut verdict: Verdict, case: &Case<'_>, events: &[(&LogEvent, &LogJoi
             .number("kernel log", "anon_rss_kb", event.int("anon_rss_kb").map(|n| n as f64))
             .number("kernel log", "limit_kb", event.int("limit_kb").map(|n| n as f64));
         let init = match join.container_init {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "unknown: it had gone",
+            Some(true) => Some("yes"),
+            Some(false) => Some("no"),
+            None => cgroup.and_then(|c| c.container.as_ref()).map(|_| "unknown"),
         };
-        verdict = verdict.text("/proc/PID/status", "victim was the container's pid 1", init);
+        if let Some(init) = init {
+            verdict = verdict.text("/proc/PID/status", "victim was the container's pid 1", init);
+        }
     }
     if let Some(mem) = cgroup.and_then(|c| c.memory.as_ref()) {
         verdict = verdict
@@ -241,6 +243,20 @@ mod tests {
         );
         assert_eq!(s.value("cgroup.oom_kill"), 1);
         assert_eq!(s.last().findings[kills[0].explained_by[0]].id, "cgroup.at_limit");
+    }
+
+    #[test]
+    fn a_service_has_no_container_to_be_pid_1_of() {
+        let mut s = Script::new();
+        let app = s.world.task(41, "java");
+        s.world.in_cgroup(app, "/own.service");
+        s.world.cgroup_memory("/own.service").limit_bytes = Some(1 << 20);
+        s.secs(2);
+        kill_line(&mut s, "/own.service", "/own.service", "41");
+        s.secs(1);
+        let f = s.expect("cgroup.oom_kill");
+        assert!(!f.message.contains("container"), "{}", f.message);
+        assert!(f.evidence.iter().all(|e| !e.field.contains("container")), "{:?}", f.evidence);
     }
 
     #[test]
