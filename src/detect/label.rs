@@ -69,13 +69,23 @@ fn name_owner(look: &Look<'_>, owner: Option<TaskKey>, label: &mut SubjectLabel)
 }
 
 fn name_task(look: &Look<'_>, key: TaskKey, label: &mut SubjectLabel) {
-    let Some(task) = look.task(key) else { return };
+    let Some(task) = look.task(key) else { return name_victim(look, key, label) };
     label.comm = Some(task.comm.clone());
     if let Some(path) = &task.cgroup {
         name_cgroup(look, path, label);
     }
     if let Some(id) = task.netns.filter(|&id| look.snap.host.data().is_none_or(|h| h.netns != id)) {
         name_netns(look, id, label);
+    }
+}
+
+/// An OOM victim is gone before anything was seen of it: the kernel's line names it.
+fn name_victim(look: &Look<'_>, key: TaskKey, label: &mut SubjectLabel) {
+    let mut kills = look.log.recent_of("oom_kill");
+    let Some((event, _)) = kills.find(|(event, _)| event.pid("victim_pid") == Some(key.pid)) else { return };
+    label.comm = event.text("victim_comm").cloned();
+    if let Some(path) = event.text("task_memcg") {
+        name_cgroup(look, path, label);
     }
 }
 

@@ -101,6 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_victim_never_seen_alive_has_the_name_of_the_log() {
+        let mut s = Script::new();
+        s.secs(2);
+        let fields = [("scope", "global"), ("victim_pid", "122"), ("victim_comm", "hog"), ("task_memcg", "/batch"), ("trigger_comm", "hog")];
+        s.world.log("oom_kill", &fields);
+        s.secs(1);
+        let f = s.expect("host.oom_kill");
+        assert_eq!(f.label.comm.as_deref(), Some("hog"));
+        assert_eq!((&*f.label.name, f.label.cgroup.as_deref()), ("hog(122)", Some("/batch")));
+    }
+
+    #[test]
     fn a_kill_of_a_cgroup_is_not_the_hosts() {
         let mut s = Script::new();
         s.secs(1);
