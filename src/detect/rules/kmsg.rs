@@ -73,8 +73,13 @@ fn subject(look: &Look<'_>, event: &LogEvent) -> Subject {
     }
 }
 
+/// A discard or a write of zeroes that the device can't do is no loss: the kernel writes plain blocks instead.
+fn is_fallback(event: &LogEvent) -> bool {
+    event.str("error") == Some("operation not supported")
+}
+
 fn events<'a>(look: &Look<'a>, kind: &'a str) -> impl Iterator<Item = (&'a LogEvent, &'a LogJoin)> {
-    look.log.recent_of(kind)
+    look.log.recent_of(kind).filter(|(event, _)| !is_fallback(event))
 }
 
 fn measure(look: &Look<'_>, out: &mut Measures, kind: &'static str) {
@@ -126,6 +131,17 @@ mod tests {
     use crate::detect::testing::Script;
     use crate::model::Severity;
     use crate::snapshot::Subject;
+
+    #[test]
+    fn what_a_device_can_not_do_is_no_error_of_it() {
+        for (error, found) in [("operation not supported", false), ("I/O", true)] {
+            let mut s = Script::new();
+            s.secs(1);
+            s.world.log("io_error", &[("error", error), ("device", "loop0"), ("op", "WRITE_ZEROES")]);
+            s.secs(1);
+            assert_eq!(s.found("kmsg.io_error").is_some(), found, "{error}");
+        }
+    }
 
     #[test]
     fn an_error_names_its_device_counts_and_ends() {
