@@ -52,6 +52,8 @@ fn own_kills(cgroup: &Cgroup) -> u64 {
 #[must_use]
 pub fn limit_hits(mem: &MemUse) -> Option<u64> {
     match (mem.limit_hits, mem.swap_limit_hits) {
+        // v2, which alone has `memory.high`: swap that was refused says nothing of the memory limit.
+        (hits, _) if mem.high_hits.is_some() => hits,
         (Some(a), Some(b)) => Some(a.saturating_add(b)),
         (a, b) => a.or(b),
     }
@@ -133,5 +135,19 @@ fn sum_upwards(m: &mut Model, order: &[usize]) {
         up.blocked = up.blocked.saturating_add(blocked);
         up.zombies = up.zombies.saturating_add(zombies);
         up.oom_kills = up.oom_kills.saturating_add(kills);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_swap_is_a_hit_of_the_limit_in_v1_only() {
+        let v1 = MemUse { limit_hits: Some(3), swap_limit_hits: Some(5), ..MemUse::default() };
+        assert_eq!(limit_hits(&v1), Some(8));
+        // As the pod of a container with a swap limit of its own shows on 6.1.
+        let v2 = MemUse { limit_hits: Some(35), high_hits: Some(0), swap_limit_hits: Some(484), ..MemUse::default() };
+        assert_eq!(limit_hits(&v2), Some(35));
     }
 }
