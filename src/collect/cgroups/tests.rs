@@ -62,40 +62,54 @@ fn v2_limit_above_and_victim_below() {
     let (pod, inside) = (row(&all, POD), row(&all, &format!("{POD}/cri-containerd-{ID2}.scope")));
     assert_eq!(pod.pod_uid.as_deref(), Some("7c1d2e34-5a6b-4c7d-8e9f-0a1b2c3d4e5f"));
     let memory = pod.memory.unwrap();
-    assert_eq!((memory.limit_bytes, memory.high_bytes), (Some(10 << 20), None));
-    assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(36), Some(1), Some(0)));
+    assert_eq!((memory.limit_bytes, memory.high_bytes), (Some(30 << 20), None));
+    assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(35), Some(1), Some(0)));
 
     let container = inside.container.unwrap();
     assert_eq!((&*container.runtime, &*container.id), ("containerd", ID2));
     let memory = inside.memory.unwrap();
-    assert_eq!((memory.limit_bytes, memory.high_bytes, memory.high_hits), (None, Some(9 << 20), Some(4)));
+    assert_eq!((memory.usage_bytes, memory.peak_bytes), (Some(19_431_424), Some(31_711_232)));
+    assert_eq!((memory.limit_bytes, memory.high_bytes, memory.high_hits), (None, Some(12 << 20), Some(177)));
     assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(0), Some(0), Some(1)));
-    assert_eq!(memory.swap_bytes, Some(512 << 10));
-    assert_eq!((memory.swap_limit_bytes, memory.swap_limit_hits), (Some(1 << 20), Some(5)));
-    assert_eq!(memory.kmem_bytes, Some(400_000));
+    assert_eq!(memory.swap_bytes, Some(2 << 20));
+    assert_eq!((memory.swap_limit_bytes, memory.swap_limit_hits), (Some(2 << 20), Some(484)));
+    assert_eq!(memory.kmem_bytes, Some(143_360));
     assert_eq!(
         (memory.anon_bytes, memory.file_bytes, memory.shmem_bytes),
-        (Some(6_000_000), Some(3_000_000), Some(1_000_000))
+        (Some(16_371_712), Some(1_552_384), Some(1_552_384))
     );
-    assert_eq!((memory.inactive_file_bytes, memory.active_file_bytes), (Some(1_500_000), Some(500_000)));
-    assert_eq!(memory.slab_bytes, Some(300_000));
+    assert_eq!((memory.inactive_file_bytes, memory.active_file_bytes), (Some(0), Some(0)));
+    assert_eq!(memory.slab_bytes, Some(25_480));
     let pids = inside.pids.unwrap();
-    assert_eq!((pids.current, pids.limit, pids.limit_hits), (3, Some(4), Some(2)));
+    assert_eq!((pids.current, pids.limit, pids.limit_hits), (3, Some(4), Some(8)));
+    assert_eq!(pod.pids.map(|p| (p.limit, p.limit_hits)), Some((None, Some(0))));
     let cpu = inside.cpu.unwrap();
-    assert_eq!((cpu.usage_usec, cpu.quota_usec, cpu.period_usec), (Some(247_923), Some(20_000), Some(100_000)));
-    assert_eq!((cpu.periods, cpu.throttled_periods, cpu.throttled_usec), (Some(14), Some(11), Some(491_335)));
-    assert_eq!(inside.frozen, Some(true));
-    assert_eq!(inside.psi_memory.map(|p| (p.some_usec, p.full_usec)), Some((100, Some(50))));
+    assert_eq!((cpu.usage_usec, cpu.quota_usec, cpu.period_usec), (Some(5_837_017), Some(20_000), Some(100_000)));
+    assert_eq!((cpu.periods, cpu.throttled_periods, cpu.throttled_usec), (Some(294), Some(291), Some(23_009_823)));
+    assert_eq!((inside.frozen, pod.frozen), (Some(true), Some(false)));
+    assert_eq!(inside.psi_memory.map(|p| (p.some_usec, p.full_usec)), Some((11_914_871, Some(1_332_161))));
+}
+
+#[test]
+fn v2_refused_swap_counts_for_all_above() {
+    let pod = row(&look(&mut collector("cgroup2")), POD).memory.unwrap();
+    assert_eq!((pod.swap_limit_bytes, pod.swap_limit_hits), (None, Some(484)));
+    assert_eq!((pod.limit_hits, pod.high_hits), (Some(35), Some(0)));
 }
 
 #[test]
 fn v2_before_local_events_and_kernel_sums() {
-    let old = row(&look(&mut collector("cgroup2")), "/old.slice");
-    assert_eq!(old.unit.as_deref(), Some("old.slice"));
-    let memory = old.memory.unwrap();
-    assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(7), Some(2), Some(1)));
+    let (dir, mut collector) = copy("cgroup2");
+    let pod = dir.path().join(format!("sys/fs/cgroup{POD}"));
+    for file in ["memory.events.local", "memory.peak", "memory.swap.events"] {
+        std::fs::remove_file(pod.join(file)).unwrap();
+    }
+    let stat = std::fs::read_to_string(pod.join("memory.stat")).unwrap();
+    std::fs::write(pod.join("memory.stat"), stat.replace("kernel 151552\n", "")).unwrap();
+    let memory = row(&look(&mut collector), POD).memory.unwrap();
+    assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(35), Some(1), Some(1)));
     assert_eq!((memory.peak_bytes, memory.swap_limit_hits), (None, None));
-    assert_eq!(memory.kmem_bytes, Some(16_384 + 40_960 + 960 + 300_000));
+    assert_eq!(memory.kmem_bytes, Some(81_920 + 5_352 + 25_480));
 }
 
 #[test]
@@ -104,9 +118,10 @@ fn v2_root_counts_the_dying() {
     assert_eq!((all.live, all.dying), (Some(5), Some(30)));
     assert!(all.dying_source.ends_with("/sys/fs/cgroup/cgroup.stat:nr_dying_descendants"), "{}", all.dying_source);
     assert_eq!(row(&all, "/kubepods.slice").dying_descendants, Some(30));
+    assert_eq!(row(&all, "/old.slice").unit.as_deref(), Some("old.slice"));
     let root = row(&all, "/");
     assert_eq!((root.memory, root.pids), (None, None));
-    assert_eq!(root.cpu.and_then(|c| c.usage_usec), Some(9_000_000));
+    assert_eq!(root.cpu.and_then(|c| c.usage_usec), Some(10_128_000));
 }
 
 /// A copy of a fixture that may be changed.
