@@ -135,6 +135,7 @@ impl CgroupsCollector {
             bounds: self.bounds,
             eager,
             kills_moved,
+            stalls: true,
             stat: StatBudget::new(if eager { STAT_BUDGET_NS * 10 } else { STAT_BUDGET_NS }, self.stat_stretch),
             reading: &mut self.reading,
             listing: &mut self.listing,

@@ -65,6 +65,8 @@ pub struct Pass<'a> {
     pub eager: bool,
     /// Whether some task of the host has been killed for memory since the last pass.
     pub kills_moved: bool,
+    /// Whether tasks below the parent of what is read now waited for memory or I/O since the last pass.
+    pub stalls: bool,
     /// Time for `memory.stat`.
     pub stat: StatBudget,
     /// Buffer and errors.

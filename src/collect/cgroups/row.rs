@@ -69,6 +69,7 @@ impl Row {
             self.last.key.inode = inode;
         }
         let new = self.age.is_none();
+        let stalled = self.stalled();
         let due = pass.eager || self.age.is_none_or(|age| age >= self.period);
         let before = self.signs();
         places.keep = true;
@@ -89,7 +90,13 @@ impl Row {
             }
             if signs != before {
                 self.read_moving(places, pass.reading);
+            } else if pass.stalls && signs.pids != Some(0) {
+                self.read_pressure(places, pass.reading);
             }
+        }
+        // Pressure is hierarchical: where a cgroup's did not move, none below did.
+        if let Some(now) = self.stalled() {
+            pass.stalls = stalled != Some(now);
         }
         self.read_stat(places, hot, new, pass);
     }
@@ -136,9 +143,19 @@ impl Row {
         {
             v1::read_throttling(cpu, &mut files, reading);
         }
+        self.read_pressure(places, reading);
+    }
+
+    /// What waits in D moves nothing else: no CPU time, no memory.
+    fn read_pressure(&mut self, places: &mut Places<'_>, reading: &mut Reading) {
         if let Some(mut files) = places.get(places.roles.unified) {
             v2::read_pressure(&mut self.last, &mut files, reading);
         }
+    }
+
+    /// Time that tasks waited for memory and for I/O.
+    fn stalled(&self) -> Option<(u64, u64)> {
+        Some((self.last.psi_memory?.some_usec, self.last.psi_io?.some_usec))
     }
 
     /// The counters of OOM kills alone: some cgroup of the host has had one.

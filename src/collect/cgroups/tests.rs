@@ -189,6 +189,31 @@ fn an_empty_cgroup_is_probed_by_its_cpu_time_alone() {
 }
 
 #[test]
+fn waiting_tasks_move_pressure_alone_and_that_is_seen_at_once() {
+    let (dir, mut collector) = copy("cgroup2");
+    let inside = format!("{POD}/cri-containerd-{ID2}.scope");
+    let wait = |path: &str, usec: u64| {
+        let text = |n: u64| {
+            format!(
+                "some avg10=0.00 avg60=0.00 avg300=0.00 total={n}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={n}\n"
+            )
+        };
+        std::fs::write(dir.path().join(format!("sys/fs/cgroup{path}/io.pressure")), text(usec)).unwrap();
+    };
+    let io = |all: &Cgroups| row(all, &inside).psi_io.unwrap().some_usec;
+    // A cgroup near a limit is read in every pass, this one is to be quiet.
+    std::fs::write(dir.path().join(format!("sys/fs/cgroup{inside}/memory.high")), "max\n").unwrap();
+    look(&mut collector);
+    for path in ["", "/kubepods.slice", POD, &inside] {
+        wait(path, 7_000_000_000);
+    }
+    assert_eq!(io(&look(&mut collector)), 7_000_000_000);
+    // Without more of it above, the kernel has none to show here.
+    wait(&inside, 7_000_000_009);
+    assert_eq!(io(&look(&mut collector)), 7_000_000_000);
+}
+
+#[test]
 fn a_controller_switched_on_later_is_found() {
     let (dir, mut collector) = copy("cgroup2");
     let pids = dir.path().join("sys/fs/cgroup/old.slice/pids.current");

@@ -72,6 +72,7 @@ impl Node {
             }
         }
         pass.found.count(dirs);
+        let stalls_above = pass.stalls;
         let mut places = Places::new(name, parents, fds, dirs, pass);
         if places.dirs.iter().any(Option::is_some) {
             row.read(&mut places, pass);
@@ -91,6 +92,7 @@ impl Node {
         for child in children {
             child.visit(&open, depth + 1, pass);
         }
+        pass.stalls = stalls_above;
     }
 
     /// Gives out every row, parents before their children.
