@@ -7,6 +7,9 @@ use crate::snapshot::{
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+/// Two looks may come right after one another (a drill-down's): over less than this a share of CPU says nothing.
+const OWN_SPAN_S: f64 = 0.5;
+
 /// One sample of a section.
 #[derive(Clone, Debug)]
 pub struct Sampled<T> {
@@ -118,8 +121,8 @@ pub struct Before {
     pub pressure: Pair<Pressure>,
     /// Slab.
     pub slab: Pair<Slabs>,
-    /// Time of the look before and whytop's own CPU time then, ns.
-    pub own: Option<(Moment, u64)>,
+    /// When whytop's own CPU time was last taken, ns of it then, and its share of a core up to then, percent.
+    own: Option<(Moment, u64, Option<f64>)>,
     /// Threads in D, by process and thread id.
     pub blocked: FxHashMap<(TaskKey, u32), BlockedThread>,
     /// Zombies, and when each was first seen as one.
@@ -127,6 +130,17 @@ pub struct Before {
 }
 
 impl Before {
+    /// whytop's own CPU time, percent of one core.
+    #[must_use]
+    pub fn own_cpu_pct(&self, now: &Snapshot) -> Option<f64> {
+        let (at, cpu_ns, known) = self.own?;
+        let secs = now.at.since(at);
+        if secs < OWN_SPAN_S && known.is_some() {
+            return known;
+        }
+        per_second(cpu_ns, now.own.cpu_ns, secs).map(|ns_per_s| ns_per_s / 1e7)
+    }
+
     /// Takes the look that was just modelled as the past of the next one.
     pub fn advance(&mut self, now: &Snapshot, model: &Model) {
         self.cpu.advance(&now.cpu);
@@ -137,7 +151,9 @@ impl Before {
         self.memory.advance(&now.memory);
         self.pressure.advance(&now.pressure);
         self.slab.advance(&now.slab);
-        self.own = Some((now.at, now.own.cpu_ns));
+        if self.own.is_none_or(|(at, ..)| now.at.since(at) >= OWN_SPAN_S) {
+            self.own = Some((now.at, now.own.cpu_ns, model.totals.own_cpu_pct));
+        }
         if now.tasks.data().is_some() {
             self.blocked.clone_from(&model.blocked_threads);
             self.zombies.clone_from(&model.zombies_since);

@@ -25,9 +25,7 @@ pub(super) fn sum(m: &mut Model, now: &Snapshot, before: &Before) {
         t.psi_io_pct = pct(|p| p.io);
         t.psi_cpu_pct = pct(|p| p.cpu);
     }
-    t.own_cpu_pct = before
-        .own
-        .and_then(|(at, cpu_ns)| per_second(cpu_ns, now.own.cpu_ns, now.at.since(at)).map(|ns_per_s| ns_per_s / 1e7));
+    t.own_cpu_pct = before.own_cpu_pct(now);
     m.totals = t;
 }
 

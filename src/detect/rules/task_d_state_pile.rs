@@ -34,8 +34,8 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(tasks) = look.snap.tasks.data() else { return };
     let mut frozen: BTreeMap<&Text, u32> = BTreeMap::new();
     for task in tasks.rows.iter().filter(|t| t.by_state.blocked > 0 && is_frozen(look, t)) {
-        for wchan in blocked(task).filter_map(|t| t.wchan.as_ref()) {
-            *frozen.entry(wchan).or_default() += 1;
+        for (wchan, count) in waits(task) {
+            *frozen.entry(wchan).or_default() += count;
         }
     }
     for (wchan, count) in &tasks.blocked_by_wchan {
@@ -48,6 +48,22 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
 
 fn blocked(task: &Task) -> impl Iterator<Item = &Thread> {
     task.awake.iter().filter(|t| t.state == TaskState::Blocked)
+}
+
+/// Threads of a task in D by wait channel. Only so many have a row of their own: the others are taken to wait where
+/// those do.
+fn waits(task: &Task) -> BTreeMap<&Text, u32> {
+    let mut waits: BTreeMap<&Text, u32> = BTreeMap::new();
+    for wchan in blocked(task).filter_map(|t| t.wchan.as_ref()) {
+        *waits.entry(wchan).or_default() += 1;
+    }
+    let rows = u32::try_from(blocked(task).count()).unwrap_or(u32::MAX);
+    let all = task.by_state.blocked.max(rows);
+    for count in waits.values_mut() {
+        let scaled = u64::from(*count) * u64::from(all) / u64::from(rows.max(1));
+        *count = u32::try_from(scaled).unwrap_or(u32::MAX);
+    }
+    waits
 }
 
 /// Who stands on a wait channel, as far as single threads are known.
@@ -67,12 +83,10 @@ impl Pile {
         let mut pile = Self::default();
         let tasks = look.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
         for task in tasks.iter().filter(|t| t.by_state.blocked > 0 && !is_frozen(look, t)) {
-            let mut here = 0;
             for thread in blocked(task).filter(|t| t.wchan.as_ref() == Some(wchan)) {
-                here += 1;
                 pile.take(look, task, thread);
             }
-            if here > 0 {
+            if let Some(here) = waits(task).remove(wchan) {
                 pile.by_task.push((task.key, words::task(task), here));
                 if let Some(path) = &task.cgroup {
                     *pile.by_cgroup.entry(path.clone()).or_default() += here;
@@ -169,6 +183,16 @@ mod tests {
         assert_eq!(f.subject, Subject::Wchan("percpu_rwsem_wait".into()));
         assert_eq!(s.value("task.d_state_pile"), 25);
         assert!(f.message.contains("25 threads hang in D at percpu_rwsem_wait") && f.message.contains("dd(50)"));
+    }
+
+    #[test]
+    fn threads_without_a_row_of_their_own_count_for_their_task() {
+        let mut s = Script::new();
+        let dd = s.world.task(50, "dd");
+        s.world.blocked(dd, "percpu_rwsem_wait", 25);
+        s.world.row(dd).by_state.blocked = 100;
+        s.secs(4);
+        assert!(s.expect("task.d_state_pile").message.contains("100 of dd(50)"));
     }
 
     #[test]
