@@ -26,7 +26,8 @@ fn grouped(pane: &str) -> String {
     {
         for (width, height) in SIZES {
             let mut app = app(pane, &frame);
-            out += &format!("==== {pane}, {name}, {width}x{height}\n{}\n", shown(&mut app, width, height));
+            let screen = shown(&mut app, width, height);
+            out.extend(["==== ", pane, ", ", name, &format!(", {width}x{height}\n"), &screen, "\n"]);
         }
     }
     out

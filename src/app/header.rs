@@ -3,7 +3,7 @@
 
 use crate::model::{Frame, Metric, Severity, tally_of};
 use crate::panes::PANES;
-use crate::snapshot::{Moment, Subject, TcpState};
+use crate::snapshot::{LaneCost, Moment, Subject, TcpState};
 use crate::view::canvas::cells;
 use crate::view::line::{mark, severity_role};
 use crate::view::text::{cut, width};
@@ -186,8 +186,10 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
         Slot::new("", format!("● LIVE {clock}"), 15, 95).role(Role::Good)
     };
     let every = if interval > 0.0 { format!("{}s", num::number(interval)) } else { "–".into() };
+    // A period is kept to a tenth; less than that is no stretching.
+    let stretched = |l: &&LaneCost| l.period_ns > l.wanted_ns.saturating_mul(11) / 10;
     let mut out = vec![live, Slot::new("every", every, 4, 20).role(Role::Dim)];
-    if let Some(lane) = own.lanes.iter().filter(|l| l.period_ns > l.wanted_ns).max_by_key(|l| l.period_ns) {
+    if let Some(lane) = own.lanes.iter().filter(stretched).max_by_key(|l| l.period_ns) {
         let slow = format!("{} every {}", lane.name, num::span(lane.period_ns as f64 / 1e9));
         out.push(Slot::new("", cut(&slow, 22).into_owned(), 12, 30).role(Role::Stale));
     }

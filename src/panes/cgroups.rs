@@ -28,6 +28,13 @@ static CONTAINERS: Grid<Row> = Grid {
         wanted.map(|(at, _)| Entry::flat(Row { at })).collect()
     },
     tree: Tree::Never,
+    empty: |f| {
+        let count = f.snap.cgroups.data().map_or(0, |c| c.rows.len());
+        vec![
+            Line::plain(Role::Text, "No container, no service and no memory limit here."),
+            Line::plain(Role::Dim, format!("v shows all {} cgroups.", num::grouped(count as u64))),
+        ]
+    },
     ..EVERY
 };
 

@@ -108,7 +108,12 @@ pub(super) fn measure(value: f64, unit: &str) -> Cell {
 pub(super) fn measure_rate(finding: &Finding) -> Cell {
     match finding.rate_per_s {
         None => Cell::Blank,
-        Some(rate) if finding.unit == "bytes" => Cell::ByteGrowth(rate),
+        // Of a limit in bytes the rate is of hits; only what grows, grows by bytes.
+        Some(rate)
+            if finding.unit == "bytes" && (finding.id.starts_with("slab.") || finding.id.ends_with("growth")) =>
+        {
+            Cell::ByteGrowth(rate)
+        }
         Some(rate) => Cell::Growth(rate),
     }
 }

@@ -59,8 +59,9 @@ static STORIES: Grid<Row> = Grid {
     },
     also: |_, _| Vec::new(),
     own_severity: Some(|f, r| {
-        let story = r.head.then(|| f.stories.get(r.story)).flatten().map(|s| s.severity);
-        story.or_else(|| finding(f, r).filter(|x| x.active).map(|x| x.severity))
+        let story = f.stories.get(r.story).filter(|_| r.head).map(|s| s.findings.as_slice()).unwrap_or_default();
+        let rows = story.iter().filter_map(|at| f.findings.get(*at)).chain(finding(f, r));
+        rows.filter(|x| x.active).map(|x| x.severity).max()
     }),
     target: |f, r| finding(f, r).map(leads),
     sort: "",

@@ -39,7 +39,10 @@ impl Canvas<'_> {
         let shown = printable(text);
         let shown = cut(&shown, room);
         let shown: Cow<'_, str> = if self.ascii && !shown.is_ascii() { Cow::Owned(plain(&shown)) } else { shown };
-        self.buf.set_stringn(x, y, &shown, room, self.theme.style(role));
+        let ground = self.theme.style(Role::Selected).bg;
+        let selected = ground.is_some() && self.buf.cell((x, y)).and_then(|c| c.style().bg) == ground;
+        let style = if selected { self.theme.on_selected(role) } else { self.theme.style(role) };
+        self.buf.set_stringn(x, y, &shown, room, style);
         cells(width(&shown))
     }
 

@@ -311,19 +311,32 @@ fn only_in_detail(detail: &TaskDetail) -> Vec<Line> {
             ],
         ));
     }
-    let finite = detail.limits.iter().filter_map(|(name, soft)| soft.map(|s| format!("{name} {}", num::grouped(s))));
+    let told = |name: &str| ["open files", "processes", "locked", "address", "stack"].iter().any(|w| name.contains(w));
+    let finite = detail.limits.iter().filter(|(name, _)| told(name));
+    let finite = finite.filter_map(|(name, soft)| soft.map(|s| format!("{name} {}", num::grouped(s))));
     let finite: Vec<_> = finite.collect();
     if !finite.is_empty() {
         lines.push(Line::of("limits").dim(finite.join(" · ")));
     }
-    let paths = detail.cgroups.iter().map(|(controllers, path)| {
-        let name = if controllers.is_empty() { "v2" } else { controllers };
-        Line::default().dim(format!("{name} ")).dim(path.to_string())
-    });
-    lines.extend(block("cgroups", paths));
+    lines.extend(block("cgroups", homes(detail)));
     lines.extend(block(
         "unseen",
         detail.gaps.iter().map(|g| Line::default().with(Role::Warn, g.what.to_string()).dim(format!(" · {}", g.fix))),
     ));
     lines
+}
+
+/// Its paths in the hierarchies; controllers with the same path in one line.
+fn homes(detail: &TaskDetail) -> Vec<Line> {
+    let mut by: Vec<(&Text, Vec<&str>)> = Vec::new();
+    for (controllers, path) in &detail.cgroups {
+        let name = if controllers.is_empty() { "v2" } else { controllers };
+        match by.iter_mut().find(|(p, _)| *p == path) {
+            Some((_, names)) => names.push(name),
+            None => by.push((path, vec![name])),
+        }
+    }
+    by.into_iter()
+        .map(|(path, names)| Line::default().text(path.to_string()).dim(format!("  {}", names.join(" "))))
+        .collect()
 }

@@ -69,7 +69,7 @@ fn cube(r: u8, g: u8, b: u8) -> u8 {
 fn nearest(rgb: [u8; 3]) -> Color {
     let high = rgb.into_iter().max().unwrap_or(0);
     let low = rgb.into_iter().min().unwrap_or(0);
-    if high - low < 48 {
+    if high - low < 32 {
         return match high {
             0..48 => Color::Black,
             48..160 => Color::DarkGray,
@@ -77,7 +77,8 @@ fn nearest(rgb: [u8; 3]) -> Color {
             _ => Color::White,
         };
     }
-    let on = |c: u8, bit: usize| if u16::from(c) * 2 > u16::from(high) { bit } else { 0 };
+    // A channel is on when it is nearer to the highest than to the lowest.
+    let on = |c: u8, bit: usize| if u16::from(c) * 2 > u16::from(high) + u16::from(low) { bit } else { 0 };
     let [r, g, b] = rgb;
     let (dark, bright) = HUES.get(on(r, 1) | on(g, 2) | on(b, 4)).copied().unwrap_or((Color::Gray, Color::White));
     if high > 200 { bright } else { dark }
@@ -97,6 +98,9 @@ mod tests {
         assert_eq!(cube(138, 138, 138), 245);
         assert_eq!(nearest([255, 90, 90]), Color::LightRed);
         assert_eq!(nearest([138, 90, 0]), Color::Yellow);
+        assert_eq!(nearest([229, 181, 103]), Color::LightYellow);
+        assert_eq!(nearest([127, 167, 201]), Color::LightCyan);
+        assert_eq!(nearest([135, 175, 135]), Color::Green);
         assert_eq!(nearest([130, 130, 130]), Color::DarkGray);
         let style = Style::new().fg(Color::Rgb(255, 0, 0)).bg(Color::Blue);
         assert_eq!(Depth::None.limit(style), Style::new());

@@ -112,6 +112,14 @@ impl Theme {
         self.styles.get(role as usize).copied().unwrap_or_default()
     }
 
+    /// How a role looks on the selected row's ground: with few colours a calm one may be the ground's own.
+    #[must_use]
+    pub fn on_selected(&self, role: Role) -> Style {
+        let style = self.style(role);
+        let hidden = style.fg.is_some() && style.bg.is_none() && style.fg == self.style(Role::Selected).bg;
+        if hidden { Style { fg: Some(Color::Reset), ..style } } else { style }
+    }
+
     /// Without colours severity and selection still have to be seen.
     fn legible(mut self, depth: Depth) -> Self {
         if depth == Depth::None {
@@ -146,6 +154,24 @@ mod tests {
                 assert_ne!(crit, text, "{name} {depth:?}");
                 assert_ne!(warn, text, "{name} {depth:?}");
                 assert_ne!(theme.style(Role::Selected), Style::default(), "{name} {depth:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_vanishes_on_the_selected_row() {
+        for name in Theme::BUILT_IN {
+            for depth in [Depth::True, Depth::Ansi256, Depth::Ansi16] {
+                let theme = Theme::built_in(name, depth).expect(name);
+                let ground = theme.style(Role::Selected).bg;
+                for role in Role::ALL.iter().filter(|r| **r != Role::Selected) {
+                    let style = theme.on_selected(*role);
+                    assert!(
+                        ground.is_none() || style.fg != ground || style.bg.is_some(),
+                        "{name} {depth:?} {}",
+                        role.name()
+                    );
+                }
             }
         }
     }
