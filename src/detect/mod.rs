@@ -11,17 +11,21 @@
 
 mod case;
 mod label;
+mod look;
 mod rules;
 mod story;
 #[cfg(test)]
 mod testing;
 mod track;
+mod verdict;
 mod watch;
 mod words;
 
-pub use case::{Case, Look, Measure, Measures, Verdict};
+pub use case::{Case, Measure, Measures};
 pub use label::label_of;
+pub use look::Look;
 pub use track::Track;
+pub use verdict::Verdict;
 pub use watch::Watch;
 
 use crate::snapshot::Moment;

@@ -1,8 +1,7 @@
 //! The life of findings: tracks per case, hysteresis, and the list that a frame shows.
 
-use super::case::{Case, Look, Measures, Verdict};
 use super::label::{Joints, label_of};
-use super::{Rule, RuleConfig, Track, rules, story};
+use super::{Case, Look, Measures, Rule, RuleConfig, Track, Verdict, rules, story};
 use crate::model::{Finding, Severity, Story, SubjectLabel};
 use crate::snapshot::{Moment, Subject};
 use rustc_hash::FxHashMap;

@@ -97,6 +97,11 @@ pub(super) fn plural(n: f64, one: &str) -> String {
     format!("{} {one}{s}", count(n))
 }
 
+/// `1 task lives`, `214 tasks live`.
+pub(super) fn live(n: u32) -> String {
+    if n == 1 { "1 task lives".into() } else { format!("{} tasks live", count(f64::from(n))) }
+}
+
 /// A sysctl change as a command. A namespace other than the host's own is entered by one of its processes.
 pub(super) fn sysctl(name: &str, now: f64, proposed: f64, inside: Option<u32>) -> String {
     let enter = inside.map_or_else(String::new, |pid| format!("nsenter -t {pid} -n "));

@@ -35,6 +35,13 @@ pub(super) fn reclaimable_bytes(mem: &MemUse) -> Option<u64> {
     }
 }
 
+/// Whether the kernel reached this limit and did not count it: 6.18 counts no hit where the limits of memory and of
+/// memory + swap are equal.
+pub(super) fn hits_uncounted(mem: &MemUse) -> bool {
+    let reached = mem.peak_bytes.zip(mem.limit_bytes).is_some_and(|(peak, limit)| peak as f64 >= limit as f64 * AT_LIMIT);
+    reached && limit_hits(mem) == Some(0)
+}
+
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(cgroups) = look.snap.cgroups.data() else { return };
     let ram = look.snap.host.data().map(|h| h.mem_total_bytes).filter(|&b| b > 0);
@@ -66,7 +73,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let hangs = mem.oom.is_some_and(|o| o.under_oom && o.kill_disabled);
     let mostly_cache = reclaimable.is_some_and(|r| r >= case.knob("reclaimable"));
     let filled = full && !mostly_cache;
-    if !(hangs || filled || hits >= 1.0) {
+    let killed = hits_uncounted(mem) && case.grown_lately("kills") >= 1.0;
+    if !(hangs || filled || killed || hits >= 1.0) {
         return None;
     }
     let facts = case.look.cgroup_facts(&cgroup.key.path)?;
@@ -85,6 +93,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number(file(cgroup, mem, "stat", "stat"), "reclaimable cache, percent of usage", reclaimable.map(|r| r * 100.0))
         .number(file(cgroup, mem, "oom_control", "events.local"), "oom_kill, descendants too", facts.oom_kills as f64)
         .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked));
+    let peak = mem.peak_bytes.map(|b| b as f64);
+    let verdict = verdict.number(file(cgroup, mem, "max_usage_in_bytes", "peak"), "highest usage", peak);
     Some(advise(verdict, cgroup, limit, mostly_cache, hangs))
 }
 
@@ -107,6 +117,9 @@ fn message(case: &Case<'_>, cgroup: &Cgroup, limit: f64, rate: f64, hangs: bool)
     if usage >= limit * AT_LIMIT {
         let hits = if rate > 0.0 { format!(", hit {}", words::rate(rate)) } else { String::new() };
         return format!("{name} is at its memory limit: {usage_words} of {limit_words}{hits}");
+    }
+    if rate <= 0.0 {
+        return format!("{name} reaches its memory limit of {limit_words} and tasks are killed ({usage_words} now)");
     }
     format!("{name} hits its memory limit of {limit_words} {} ({usage_words} now)", words::rate(rate))
 }

@@ -1,5 +1,6 @@
 //! The OOM killer struck in a cgroup (stories C, D).
 
+use super::cgroup_at_limit::hits_uncounted;
 use crate::detect::{Case, Join, Look, Measures, Rule, Verdict, words};
 use crate::model::{LogJoin, Severity, limit_hits};
 use crate::snapshot::{Cgroup, LogEvent, MemUse, Subject, Text};
@@ -95,7 +96,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         None => format!("the OOM killer struck in {name}"),
     };
     let times = if kills > 1.5 { format!(", {} kills in {}", words::count(kills), words::age(window_s(case))) } else { String::new() };
-    let rest = if left > 0 { format!("; {left} tasks live on") } else { "; nothing of it is left".into() };
+    let rest = if left > 0 { format!("; {} on", words::live(left)) } else { "; nothing of it is left".into() };
     message.push_str(&times);
     message.push_str(&rest);
     let mut verdict = case.verdict(Severity::Critical, "kills", message).rate(rate(kills, window_s(case)));
@@ -116,15 +117,30 @@ struct Counted {
 /// Kills that the counters give to this cgroup. They count where the victim was; the limit is where hits rose.
 fn counted(case: &Case<'_>, path: &Text) -> Counted {
     let grown = |name: &str| Counted { window: case.grown(name), lately: case.grown_lately(name) };
-    if case.grown("hits") >= 1.0 && case.cgroup().and_then(|c| c.memory.as_ref()?.limit_bytes).is_some() {
+    let mem = case.cgroup().and_then(|c| c.memory.as_ref());
+    let hit = case.grown("hits") >= 1.0 && mem.is_some_and(|m| m.limit_bytes.is_some());
+    if hit || mem.is_some_and(hits_uncounted) {
         return grown("kills below");
     }
     let told = case.look.log.recent_of("oom_kill").any(|(event, _)| event.text("task_memcg") == Some(path));
     let limited = case.look.cgroup_facts(path).is_some_and(|f| f.limit_row.is_some());
-    if told || !limited || case.grown("hits above") >= 1.0 {
+    if told || !limited || case.grown("hits above") >= 1.0 || uncounted_above(case.look, path) {
         return Counted { window: 0.0, lately: 0.0 };
     }
     grown("kills")
+}
+
+/// Whether a limit above was reached without the kernel counting it: then the kills are told there.
+fn uncounted_above(look: &Look<'_>, path: &str) -> bool {
+    let mut row = look.cgroup_facts(path).and_then(|f| f.parent);
+    while let Some(at) = row {
+        let cgroup = look.snap.cgroups.data().and_then(|c| c.rows.get(at));
+        if cgroup.and_then(|c| c.memory.as_ref()).is_some_and(hits_uncounted) {
+            return true;
+        }
+        row = look.model.cgroups.get(at).and_then(|f| f.parent);
+    }
+    false
 }
 
 fn window_s(case: &Case<'_>) -> f64 {
@@ -239,7 +255,7 @@ mod tests {
         assert_eq!(kills.len(), 1);
         assert_eq!(
             kills[0].message,
-            "java(41) (not the container's pid 1) was killed for memory in /docker/web; 1 tasks live on"
+            "java(41) (not the container's pid 1) was killed for memory in /docker/web; 1 task lives on"
         );
         assert_eq!(s.value("cgroup.oom_kill"), 1);
         assert_eq!(s.last().findings[kills[0].explained_by[0]].id, "cgroup.at_limit");
@@ -272,6 +288,21 @@ mod tests {
         let kills: Vec<_> = s.last().findings.iter().filter(|f| f.id == "cgroup.oom_kill").map(|f| &*f.label.name).collect();
         assert_eq!(kills, ["/pod"]);
         assert_eq!(s.value("cgroup.oom_kill"), 2);
+    }
+
+    #[test]
+    fn a_kernel_that_counts_no_hits_is_judged_by_the_highest_usage() {
+        let mut s = Script::new();
+        let pod = s.world.cgroup_memory("/pod");
+        (pod.limit_bytes, pod.peak_bytes, pod.usage_bytes) = (Some(48 << 20), Some(48 << 20), Some(1 << 20));
+        (pod.limit_hits, pod.swap_limit_hits) = (Some(0), Some(0));
+        s.world.cgroup_memory("/pod/app").oom_kills = Some(10);
+        s.secs(2);
+        s.silent();
+        s.world.cgroup_memory("/pod/app").oom_kills = Some(12);
+        s.secs(1);
+        let names: Vec<_> = s.last().findings.iter().map(|f| (f.id, &*f.label.name)).collect();
+        assert_eq!(names, [("cgroup.at_limit", "/pod"), ("cgroup.oom_kill", "/pod")]);
     }
 
     #[test]

@@ -82,8 +82,9 @@ impl Trouble {
         let paths: Vec<&Text> = paths.collect();
         let kills = look.log.recent_of("oom_kill").filter(|(event, _)| {
             let here = |path: &str| paths.iter().any(|p| &***p == path || p.starts_with(&format!("{path}/")));
-            let placed = [event.str("task_memcg"), event.str("oom_memcg")].into_iter().flatten().any(|p| p != "/" && here(p));
-            placed || event.str("victim_comm") == Some(comm)
+            let told: Vec<&str> = [event.str("task_memcg"), event.str("oom_memcg")].into_iter().flatten().collect();
+            // A line that names no cgroup names at least the task.
+            if told.is_empty() { event.str("victim_comm") == Some(comm) } else { told.iter().any(|p| *p != "/" && here(p)) }
         });
         let words = match kills.count() {
             0 if f64::from(zombies) >= case.knob("zombies") => format!("{zombies} zombies"),
