@@ -127,10 +127,14 @@ fn is_up(screen: &vt100::Screen) -> bool {
 }
 
 #[test]
-fn the_first_screen_comes_and_q_gives_the_terminal_back() {
+fn panes_come_by_their_keys_and_q_gives_the_terminal_back() {
     let mut terminal = Terminal::start(&[], "xterm");
     terminal.wait_for("the first screen", is_up);
     assert!(terminal.screen.screen().hide_cursor());
+    for (key, shows) in [("2", "ESTAB"), ("3", "WAITS IN"), ("4", "MEMORY / LIMIT"), ("1", "per s")] {
+        terminal.press(key);
+        terminal.wait_for(&format!("pane {key}"), |s| s.contents().contains(shows));
+    }
     terminal.press("q");
     assert_eq!(terminal.end().exit_code(), 0);
     terminal.assert_given_back();

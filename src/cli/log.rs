@@ -46,7 +46,7 @@ pub fn run(args: &LogArgs, ascii: bool) -> anyhow::Result<ExitCode> {
     let dress = Dress::for_stdout(ascii);
     for (path, events) in &logs {
         if let Some(path) = path.filter(|_| logs.len() > 1) {
-            out::print(&format!("{}:\n", crate::view::text::printable(&path.to_string_lossy())))?;
+            out::print(&format!("{}:\n", printable(&path.to_string_lossy())))?;
         }
         out::print(&render(events, out::columns(), dress))?;
     }

@@ -1,7 +1,7 @@
 //! The only code that reads the kernel.
 //!
 //! Parsers eat bytes; collectors open files below injected [`Roots`], keep their buffers, and give a
-//! [`Section`](crate::snapshot::Section). Lanes run collectors on threads with deadlines; the [`sampler`] puts a
+//! [`Section`]. Lanes run collectors on threads with deadlines; the [`sampler`] puts a
 //! snapshot together and never waits for a late one.
 
 pub mod cgroups;
