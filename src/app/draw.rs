@@ -78,7 +78,7 @@ impl App {
             for line in view.view.summary(&frame).iter().skip(1) {
                 if y + 6 < body.bottom() {
                     let room = Rect { y, height: 1, ..body };
-                    line.draw(canvas, room, 0);
+                    line.draw_cut(canvas, room);
                     y += 1;
                 }
             }
@@ -293,9 +293,13 @@ fn draw_lines(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line]) {
             return;
         }
         let room = Rect { y, height: height.min(area.bottom() - y), ..area };
-        line.draw(canvas, room, 0);
-        if line.rows(area.width) > height {
-            canvas.put(area.right().saturating_sub(1), room.bottom().saturating_sub(1), 1, "…", Role::Dim);
+        if height == 1 {
+            line.draw_cut(canvas, room);
+        } else {
+            line.draw(canvas, room, 0);
+            if line.rows(area.width) > height {
+                canvas.put(area.right().saturating_sub(1), room.bottom().saturating_sub(1), 1, "…", Role::Dim);
+            }
         }
         y += height;
     }

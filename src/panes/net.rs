@@ -82,6 +82,7 @@ static PLACES: Grid<Row> = Grid {
     id: |_, r| RowId::part(Subject::Host, WAY.get(r.at).map_or("", |p| p.name)),
     also: |_, _| Vec::new(),
     own_severity: Some(|f, r| {
+        total(f, r).filter(|n| *n > 0)?;
         let ids = WAY.get(r.at)?.lights;
         f.findings.iter().filter(|x| x.active && ids.iter().any(|id| x.id.starts_with(id))).map(|x| x.severity).max()
     }),

@@ -126,7 +126,8 @@ fn what(frame: &Frame, row: &Row) -> Cell {
     let Some(found) = finding(frame, row) else { return Cell::Blank };
     let summary = frame.stories.get(row.story).filter(|s| row.head && !s.summary.is_empty());
     match summary {
-        Some(story) => Cell::Title(story.summary.as_str().into()),
+        Some(story) if story.findings.len() > 1 => Cell::Title(story.summary.as_str().into()),
+        Some(story) => Cell::text(story.summary.as_str()),
         None if found.active => Cell::text(found.message.as_str()),
         None => {
             let ago = num::span(frame.snap.at.since(found.last_true));

@@ -117,12 +117,26 @@ impl Line {
         cells(self.wrapped(columns.saturating_sub(self.indent() + 1)).len()).max(1)
     }
 
+    /// Draws it in one row, cut at its end.
+    pub fn draw_cut(&self, canvas: &mut Canvas<'_>, area: Rect) {
+        let mut x = self.draw_label(canvas, area);
+        for span in &self.spans {
+            x += canvas.put(x, area.y, area.right().saturating_sub(x + 1), &span.text, span.role);
+        }
+    }
+
+    /// Draws mark and label; returns where the words begin.
+    fn draw_label(&self, canvas: &mut Canvas<'_>, area: Rect) -> u16 {
+        canvas.put(area.x + 1, area.y, 1, mark(self.mark), severity_role(self.mark, Role::Text));
+        canvas.put(area.x + 2, area.y, LABEL_COLUMNS, self.label, Role::Label);
+        area.x + self.indent()
+    }
+
     /// Draws it into `area`, wrapped, and cut at its bottom; returns the rows it took.
     pub fn draw(&self, canvas: &mut Canvas<'_>, area: Rect, skip: u16) -> u16 {
         let indent = self.indent();
         if skip == 0 {
-            canvas.put(area.x + 1, area.y, 1, mark(self.mark), severity_role(self.mark, Role::Text));
-            canvas.put(area.x + 2, area.y, LABEL_COLUMNS, self.label, Role::Label);
+            self.draw_label(canvas, area);
         }
         let rows = self.wrapped(area.width.saturating_sub(indent + 1));
         let mut y = area.y;

@@ -112,12 +112,18 @@ impl Theme {
         self.styles.get(role as usize).copied().unwrap_or_default()
     }
 
-    /// How a role looks on the selected row's ground: with few colours a calm one may be the ground's own.
+    /// How a role looks on the selected row's ground. Of sixteen colours none can be relied on to be seen on another, so
+    /// there severities bring a ground of their own and the rest takes the colour of text.
     #[must_use]
     pub fn on_selected(&self, role: Role) -> Style {
         let style = self.style(role);
-        let hidden = style.fg.is_some() && style.bg.is_none() && style.fg == self.style(Role::Selected).bg;
-        if hidden { Style { fg: Some(Color::Reset), ..style } } else { style }
+        let few = !matches!(self.style(Role::Selected).bg, None | Some(Color::Rgb(..) | Color::Indexed(_)));
+        match role {
+            _ if !few || style.bg.is_some() => style,
+            Role::Crit => Style { fg: Some(Color::White), bg: Some(Color::Red), ..style },
+            Role::Warn => Style { fg: Some(Color::Black), bg: Some(Color::Yellow), ..style },
+            _ => Style { fg: Some(Color::Reset), ..style },
+        }
     }
 
     /// Without colours severity and selection still have to be seen.
