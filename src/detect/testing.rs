@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) pressure: Pressure,
     pub(crate) cpu: Cpu,
     pub(crate) log: Vec<LogEvent>,
+    pub(crate) ram_bytes: u64,
     hidden: Vec<&'static str>,
     next_pid: u32,
 }
@@ -44,6 +45,7 @@ impl World {
             pressure: Pressure::default(),
             cpu: Cpu::default(),
             log: Vec::new(),
+            ram_bytes: RAM,
             hidden: Vec::new(),
             next_pid: 20_000,
         };
@@ -231,7 +233,7 @@ impl World {
             cpus: 4,
             page_bytes: 4096,
             ticks_per_sec: 100,
-            mem_total_bytes: RAM,
+            mem_total_bytes: self.ram_bytes,
             netns: NETNS,
             ..Host::default()
         };

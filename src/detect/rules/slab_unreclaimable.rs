@@ -52,13 +52,15 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         words::percent(share),
     );
     let meminfo = |name: &str| case.look.snap.memory.data().and_then(|m| m.meminfo.get(name)).map(|v| v as f64);
-    let dying = case.look.snap.cgroups.data().and_then(|c| c.dying);
+    let cgroups = case.look.snap.cgroups.data();
+    let dying = cgroups.and_then(|c| c.dying);
+    let dying_source = cgroups.map_or_else(|| "/proc/cgroups".into(), |c| c.dying_source.clone());
     let mut verdict = case
         .verdict(severity, "bytes", message)
         .rate(growth)
         .rated("/proc/meminfo", "SUnreclaim", meminfo("SUnreclaim"), growth)
         .number("/proc/meminfo", "SReclaimable", meminfo("SReclaimable"))
-        .number("/proc/cgroups", "dying memory cgroups", dying.map(|n| n as f64));
+        .number(dying_source, "dying memory cgroups", dying.map(|n| n as f64));
     for slab in &caches {
         let rate = case.look.model.slab_bytes_per_s.get(&slab.name).copied();
         verdict = verdict.rated("/proc/slabinfo", slab.name.clone(), slab.bytes as f64, rate);
@@ -73,10 +75,14 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
 /// Slow growth must last so long.
 pub(super) const SLOW_S: f64 = 600.0;
 
+/// Less than this is no growth, however small the host: a few dozen tasks started and their stacks.
+const RISE_MIN: f64 = (4_u64 << 20) as f64;
+
 /// Growth per second that is fast over the window, or slow over ten minutes, by the rule's `per_min` and
 /// `slow_per_min`. `trend` gives the trend since a moment.
 pub(super) fn steady_growth(case: &Case<'_>, ram: f64, trend: impl Fn(Moment) -> Option<Trend>) -> Option<f64> {
-    let grows = |t: &Trend, knob: &str| t.grows() && t.per_s * 60.0 >= ram * case.knob(knob);
+    let grows =
+        |t: &Trend, knob: &str| t.grows() && t.rise >= RISE_MIN && t.per_s * 60.0 >= ram * case.knob(knob);
     let fast = trend(case.look.trend_from()).filter(|t| grows(t, "per_min"));
     let slow = || trend(earlier(case.look.at(), SLOW_S)).filter(|t| t.span_s >= SLOW_S * 0.95 && grows(t, "slow_per_min"));
     fast.or_else(slow).map(|t| t.per_s)
@@ -122,6 +128,19 @@ mod tests {
             let mut s = Script::new();
             for t in 0..20 {
                 set(&mut s, RAM / 50 + t * step, 0);
+                s.secs(1);
+            }
+            assert_eq!(s.found("slab.unreclaimable").is_some(), found, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_few_started_tasks_are_no_growth_of_a_small_host() {
+        for (step, found) in [(90_000, false), (900_000, true)] {
+            let mut s = Script::new();
+            s.world.ram_bytes = 480 << 20;
+            for t in 0..25 {
+                set(&mut s, (6 << 20) + t * step, 0);
                 s.secs(1);
             }
             assert_eq!(s.found("slab.unreclaimable").is_some(), found, "{step}");
