@@ -41,7 +41,7 @@ pub(super) fn join(m: &mut Model, now: &Snapshot, before: &Before) {
     order.sort_by_key(|&row| cgroups.rows.get(row).map_or(0, |c| depth(&c.key.path)));
     let mem_total = now.host.data().map(|h| h.mem_total_bytes).filter(|&b| b > 0);
     own_limits(m, cgroups, &order, mem_total);
-    sum_upwards(m, &order);
+    sum_upwards(m, cgroups, &order);
 }
 
 fn own_kills(cgroup: &Cgroup) -> u64 {
@@ -126,9 +126,12 @@ pub fn memory_limit(cgroup: &Cgroup, mem_total: Option<u64>) -> Option<u64> {
     cgroup.memory.as_ref()?.limit_bytes.filter(|&limit| mem_total.is_none_or(|total| limit <= total))
 }
 
-fn sum_upwards(m: &mut Model, order: &[usize]) {
+fn sum_upwards(m: &mut Model, cgroups: &Cgroups, order: &[usize]) {
     for &row in order.iter().rev() {
-        let Some(facts) = m.cgroups.get(row) else { continue };
+        let Some(facts) = m.cgroups.get_mut(row) else { continue };
+        // The first victim of a group kill counts twice, where it was; the group kill counts here.
+        let twice = cgroups.rows.get(row).and_then(|c| c.memory.as_ref()?.oom_group_kills).unwrap_or(0);
+        facts.oom_kills = facts.oom_kills.saturating_sub(twice);
         let (tasks, blocked, zombies, kills) = (facts.tasks, facts.blocked, facts.zombies, facts.oom_kills);
         let Some(up) = facts.parent.and_then(|p| m.cgroups.get_mut(p)) else { continue };
         up.tasks = up.tasks.saturating_add(tasks);
@@ -141,6 +144,21 @@ fn sum_upwards(m: &mut Model, order: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_kill_counts_its_victims_once() {
+        // 6.1: five tasks in two children killed at once; `memory.oom.group` and the limit are the parent's.
+        let rows = [("/pod", 0, 1), ("/pod/a", 4, 0), ("/pod/b", 2, 0)].map(|(path, kills, groups)| Cgroup {
+            key: crate::snapshot::CgroupKey { path: path.into(), inode: 0 },
+            memory: Some(MemUse { oom_kills: Some(kills), oom_group_kills: Some(groups), ..MemUse::default() }),
+            ..Cgroup::default()
+        });
+        let cgroups = Cgroups { rows: rows.into(), ..Cgroups::default() };
+        let facts = |kills, parent| CgroupFacts { oom_kills: kills, parent, ..CgroupFacts::default() };
+        let mut m = Model { cgroups: vec![facts(0, None), facts(4, Some(0)), facts(2, Some(0))], ..Model::default() };
+        sum_upwards(&mut m, &cgroups, &[0, 1, 2]);
+        assert_eq!(m.cgroups.iter().map(|f| f.oom_kills).collect::<Vec<_>>(), [5, 4, 2]);
+    }
 
     #[test]
     fn refused_swap_is_a_hit_of_the_limit_in_v1_only() {

@@ -36,6 +36,9 @@ pub struct MemUse {
     /// Tasks of this cgroup (not of its children) killed by the OOM killer: v1 `memory.oom_control` `oom_kill`,
     /// v2 `memory.events.local` `oom_kill`. Counted where the victim was, not where the limit is.
     pub oom_kills: Option<u64>,
+    /// Times `memory.oom.group` had all tasks of this cgroup killed: v2 local `oom_group_kill` (5.17). The kernel counts
+    /// the first victim of each twice in `oom_kill`.
+    pub oom_group_kills: Option<u64>,
     /// v1 `memory.oom_control`.
     pub oom: Option<OomState>,
     /// Swap used; v1: `memsw.usage − usage`, at least 0.

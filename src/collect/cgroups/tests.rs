@@ -71,6 +71,7 @@ fn v2_limit_above_and_victim_below() {
     assert_eq!((memory.usage_bytes, memory.peak_bytes), (Some(19_431_424), Some(31_711_232)));
     assert_eq!((memory.limit_bytes, memory.high_bytes, memory.high_hits), (None, Some(12 << 20), Some(177)));
     assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(0), Some(0), Some(1)));
+    assert_eq!(memory.oom_group_kills, Some(0));
     assert_eq!(memory.swap_bytes, Some(2 << 20));
     assert_eq!((memory.swap_limit_bytes, memory.swap_limit_hits), (Some(2 << 20), Some(484)));
     assert_eq!(memory.kmem_bytes, Some(143_360));

@@ -31,6 +31,7 @@ fn take_events(memory: &mut MemUse, raw: Option<&[u8]>) -> bool {
     memory.high_hits = parse::value(raw, "high");
     memory.ooms = parse::value(raw, "oom");
     memory.oom_kills = parse::value(raw, "oom_kill");
+    memory.oom_group_kills = parse::value(raw, "oom_group_kill");
     true
 }
 
