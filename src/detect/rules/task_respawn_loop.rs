@@ -52,9 +52,10 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let paths = [parent.cgroup.as_ref(), child.cgroup.as_ref()];
     let trouble = Trouble::beside(case, &child.comm, paths.into_iter().flatten(), facts.zombie_children)?;
     let who = words::task(parent);
+    // The youngest child may be a helper beside the one that dies: the kernel's victim is the name to say.
+    let name = trouble.victim.as_ref().unwrap_or(&child.comm);
     let message = format!(
-        "{who} started {} again and again, {} times in {}, beside {}",
-        child.comm,
+        "{who} started {name} again and again, {} children in {}, beside {}",
         words::count(starts),
         words::age(look.age_s(look.window_start.max(case.first_seen()))),
         trouble.words
@@ -65,7 +66,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rate(starts / secs)
         .number("/proc/PID/stat", format!("children of {} started in the window", parent.key.pid), starts)
         .number("/proc/PID/stat", "zombies of it", f64::from(facts.zombie_children))
-        .advise(format!("stop it from starting more (service, supervisor or pod) until what kills {} is cured", child.comm));
+        .advise(format!("stop it from starting more (service, supervisor or pod) until what kills {name} is cured"));
     verdict.value = starts;
     verdict.cgroups.extend(child.cgroup.clone());
     Some(verdict)
@@ -73,6 +74,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
 
 struct Trouble {
     words: String,
+    /// Name of the last task that was killed.
+    victim: Option<Text>,
 }
 
 impl Trouble {
@@ -86,13 +89,15 @@ impl Trouble {
             // A line that names no cgroup names at least the task.
             if told.is_empty() { event.str("victim_comm") == Some(comm) } else { told.iter().any(|p| *p != "/" && here(p)) }
         });
-        let words = match kills.count() {
+        let kills: Vec<_> = kills.collect();
+        let words = match kills.len() {
             0 if f64::from(zombies) >= case.knob("zombies") => format!("{zombies} zombies"),
             0 if paths.iter().any(|path| hits_limit(look, path)) => "limit hits of its cgroup".into(),
             0 => return None,
             n => words::plural(n as f64, "OOM kill"),
         };
-        Some(Self { words })
+        let victim = kills.last().and_then(|(event, _)| event.text("victim_comm")).cloned();
+        Some(Self { words, victim })
     }
 }
 
