@@ -7,11 +7,13 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, SlavePty, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Action, tcflow};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Terminal {
     master: Box<dyn MasterPty + Send>,
+    /// Open here too, so that what the program wrote last can still be read.
+    slave: Option<Box<dyn SlavePty + Send>>,
+    hung_up: Arc<AtomicBool>,
     keys: Box<dyn Write + Send>,
     bytes: Receiver<Vec<u8>>,
     screen: vt100::Parser,
@@ -51,18 +56,28 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
         let (give, bytes) = channel();
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&hung_up);
         std::thread::spawn(move || {
             let mut buf = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buf) {
-                if give.send(buf[..n].to_vec()).is_err() {
+                if give.send(buf[..n].to_vec()).is_err() || stop.load(Ordering::SeqCst) {
                     return;
                 }
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        // The slave stays open here too, so that what the program wrote last can still be read.
-        std::mem::forget(pair.slave);
-        Self { master: pair.master, keys, bytes, screen: parser(80, 24), drawn: Vec::new(), child, settings }
+        Self {
+            master: pair.master,
+            slave: Some(pair.slave),
+            hung_up,
+            keys,
+            bytes,
+            screen: parser(80, 24),
+            drawn: Vec::new(),
+            child,
+            settings,
+        }
     }
 
     fn contents(&self) -> String {
@@ -84,6 +99,15 @@ impl Terminal {
     fn take(&mut self, bytes: &[u8]) {
         self.screen.process(bytes);
         self.drawn.extend_from_slice(bytes);
+    }
+
+    /// Closes our end, as a lost connection does. The settings of the line can't be read any more.
+    fn hang_up(&mut self) {
+        self.hung_up.store(true, Ordering::SeqCst);
+        self.keys = Box::new(std::io::sink());
+        self.slave = None;
+        // Another pair takes the place of the one that is closed, as soon as the reader has seen the next drawing.
+        self.master = native_pty_system().openpty(size(80, 24)).unwrap().master;
     }
 
     fn press(&mut self, keys: &str) {
@@ -178,6 +202,14 @@ fn a_terminal_that_takes_no_output_can_not_keep_it_alive() {
     terminal.signal(Signal::TERM);
     assert_eq!(terminal.end().exit_code(), 143);
     assert_eq!(format!("{:?}", terminal.master.get_termios()), terminal.settings);
+}
+
+#[test]
+fn a_lost_terminal_ends_it() {
+    let mut terminal = Terminal::start(&[], "xterm");
+    terminal.wait_for("the first screen", is_up);
+    terminal.hang_up();
+    assert_eq!(terminal.end().exit_code(), 129);
 }
 
 #[test]

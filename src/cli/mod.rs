@@ -39,7 +39,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("whytop: {}", crate::view::text::printable(&format!("{e:#}")));
+            out::tell(&format!("whytop: {}\n", crate::view::text::printable(&format!("{e:#}"))));
             ExitCode::from(match &cli.command {
                 Some(Command::Why(args)) if args.exit_code => why::BLIND,
                 _ if e.downcast_ref::<BadUse>().is_some() => BAD_USE,

@@ -13,6 +13,12 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Says something on standard error; unlike `eprintln!` it does not panic when the terminal has gone.
+pub fn tell(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
 /// Columns of the terminal that is printed to; `None` for a pipe or a file, where nothing is cut.
 pub fn columns() -> Option<usize> {
     let (columns, _) = io::stdout().is_terminal().then(crossterm::terminal::size)?.ok()?;

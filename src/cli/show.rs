@@ -160,14 +160,14 @@ fn tell_what_is_missing(table: &Table) {
     let printable = |text: &str| crate::view::text::printable(text).into_owned();
     match &table.state {
         State::Ok(_) => {}
-        State::Stale(_, why) => eprintln!("whytop: old data: {}", printable(why)),
+        State::Stale(_, why) => out::tell(&format!("whytop: old data: {}\n", printable(why))),
         State::Denied(gap) => {
-            eprintln!("whytop: {} was refused; it needs {}", printable(&gap.what), printable(&gap.fix));
+            out::tell(&format!("whytop: {} was refused; it needs {}\n", printable(&gap.what), printable(&gap.fix)));
         }
-        State::Absent(why) => eprintln!("whytop: {}", printable(why)),
+        State::Absent(why) => out::tell(&format!("whytop: {}\n", printable(why))),
     }
     if table.rows.len() < table.matching {
-        eprintln!("whytop: {} of {} rows", table.rows.len(), table.matching);
+        out::tell(&format!("whytop: {} of {} rows\n", table.rows.len(), table.matching));
     }
 }
 

@@ -32,7 +32,7 @@ enum End {
 /// As [`Host::open`]; and when the terminal can't be taken, or is lost.
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(why_not) = terminal::unfit() {
-        eprintln!("whytop: {why_not}: no live screens, this is `whytop why`");
+        super::out::tell(&format!("whytop: {why_not}: no live screens, this is `whytop why`\n"));
         let args = WhyArgs { window: Duration::from_secs(5), json: false, exit_code: false };
         return super::why::run(global, &args);
     }

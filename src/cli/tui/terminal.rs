@@ -9,11 +9,13 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The screen that is drawn on: a whole screen is one write.
-pub type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
+/// The screen that is drawn on: a whole screen is one write. Never dropped: that would show the cursor, and panic where
+/// the terminal has gone; [`leave`] does what is needed.
+pub type Screen = ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>;
 
 /// Room for a whole screen of changed cells.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -48,7 +50,7 @@ pub fn enter() -> io::Result<Screen> {
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
     // Not Terminal::clear: it asks the terminal where the cursor is, and one that doesn't answer would be lost.
     execute!(out, EnterAlternateScreen, Clear(ClearType::All), Hide)?;
-    Terminal::new(CrosstermBackend::new(out))
+    Terminal::new(CrosstermBackend::new(out)).map(ManuallyDrop::new)
 }
 
 /// Gives the terminal back. Does nothing when it is not taken; a terminal that has gone is no error.
@@ -57,7 +59,7 @@ pub fn leave() {
         let _ = disable_raw_mode();
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
-        eprint!("{panics}");
+        crate::cli::out::tell(&panics);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::model::{Frame, Severity};
 use crate::source::{Live, Source};
 use crate::view::num;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -92,8 +92,7 @@ impl Progress {
     fn start(window: Duration) -> Self {
         let shown = std::io::stderr().is_terminal();
         if shown {
-            eprint!("looking for {} …", num::span(window.as_secs_f64()));
-            let _ = std::io::stderr().flush();
+            out::tell(&format!("looking for {} …", num::span(window.as_secs_f64())));
         }
         Self { shown }
     }
@@ -102,7 +101,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            out::tell("\r\x1b[K");
         }
     }
 }
