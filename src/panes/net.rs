@@ -3,7 +3,7 @@
 use super::Pane;
 use super::names::{home_name, local, netns_name, task_line, text_cell};
 use crate::model::{Frame, IfaceRates, iface_drops};
-use crate::snapshot::{Iface, NetnsCounters, Subject, UdpSocket};
+use crate::snapshot::{Iface, NetnsCounters, NetnsId, Qdisc, Subject, UdpSocket};
 use crate::view::{Cell, Column, Entry, Grid, Line, Role, RowId, Target, Tree, num};
 
 pub(super) static PANE: Pane = Pane {
@@ -117,47 +117,64 @@ fn ifaces(frame: &Frame) -> impl Iterator<Item = (&NetnsCounters, &Iface)> {
     spaces(frame).iter().flat_map(|n| n.ifaces.iter().map(move |i| (n, i)))
 }
 
-/// What each interface or namespace lost at a place.
-fn lost(frame: &Frame, place: &Place) -> Vec<(String, u64)> {
-    let by_netns = |value: &dyn Fn(&NetnsCounters) -> u64| -> Vec<(String, u64)> {
-        spaces(frame).iter().map(|n| (netns_name(frame, n.id), value(n))).collect()
+/// Who lost something.
+enum Loser<'f> {
+    Iface(&'f NetnsCounters, &'f Iface),
+    Cpu(u32),
+    Queue(&'f Qdisc),
+    Netns(NetnsId),
+}
+
+impl Loser<'_> {
+    fn name(&self, frame: &Frame) -> String {
+        match self {
+            Self::Iface(n, i) if frame.snap.host.data().is_some_and(|h| h.netns == n.id) => i.name.to_string(),
+            Self::Iface(n, i) => format!("{} of {}", i.name, netns_name(frame, n.id)),
+            Self::Cpu(cpu) => format!("cpu {cpu}"),
+            Self::Queue(q) => format!("{} ({})", q.iface, q.kind),
+            Self::Netns(id) => netns_name(frame, *id),
+        }
+    }
+}
+
+/// What each interface, CPU, queue or namespace lost at a place; those that do not tell are left out.
+fn lost<'f>(frame: &'f Frame, place: &Place) -> Vec<(Loser<'f>, u64)> {
+    let by_netns = |value: &dyn Fn(&NetnsCounters) -> Option<u64>| -> Vec<(Loser<'f>, u64)> {
+        spaces(frame).iter().filter_map(|n| Some((Loser::Netns(n.id), value(n)?))).collect()
     };
     match place.source {
-        Source::Iface(value) => ifaces(frame)
-            .map(|(n, i)| {
-                let home = frame.snap.host.data().is_some_and(|h| h.netns == n.id);
-                let name = if home { i.name.to_string() } else { format!("{} of {}", i.name, netns_name(frame, n.id)) };
-                (name, value(i))
-            })
-            .collect(),
+        Source::Iface(value) => ifaces(frame).map(|(n, i)| (Loser::Iface(n, i), value(i))).collect(),
         Source::Softnet(value) => {
             let cpus = frame.snap.net.data().map(|n| n.softnet.as_slice()).unwrap_or_default();
-            cpus.iter().map(|c| (format!("cpu {}", c.cpu), value(c))).collect()
+            cpus.iter().map(|c| (Loser::Cpu(c.cpu), value(c))).collect()
         }
-        Source::Qdisc => spaces(frame)
-            .iter()
-            .flat_map(|n| n.qdiscs.iter().filter(|q| q.root))
-            .map(|q| (format!("{} ({})", q.iface, q.kind), q.drops))
-            .collect(),
-        Source::Conntrack => by_netns(&|n| n.conntrack_drops.unwrap_or(0)),
-        Source::Neighbour => by_netns(&|n| n.neigh_table_fulls.unwrap_or(0)),
-        Source::Netns => by_netns(&|n| place.counters.iter().filter_map(|c| n.counters.get(c)).sum()),
+        Source::Qdisc => {
+            let roots = spaces(frame).iter().flat_map(|n| n.qdiscs.iter().filter(|q| q.root));
+            roots.map(|q| (Loser::Queue(q), q.drops)).collect()
+        }
+        Source::Conntrack => by_netns(&|n| n.conntrack_drops),
+        Source::Neighbour => by_netns(&|n| n.neigh_table_fulls),
+        // A counter that this kernel does not have is no 0.
+        Source::Netns => by_netns(&|n| place.counters.iter().filter_map(|c| n.counters.get(c)).reduce(u64::saturating_add)),
     }
 }
 
 fn total(frame: &Frame, row: &Row) -> Option<u64> {
-    let parts = lost(frame, WAY.get(row.at)?);
-    (!parts.is_empty()).then(|| parts.iter().map(|(_, n)| n).sum())
+    lost(frame, WAY.get(row.at)?).iter().map(|(_, n)| *n).reduce(u64::saturating_add)
 }
 
 fn most(frame: &Frame, row: &Row) -> String {
     let parts = WAY.get(row.at).map(|p| lost(frame, p)).unwrap_or_default();
-    parts.into_iter().filter(|(_, n)| *n > 0).max_by_key(|(_, n)| *n).map(|(name, _)| name).unwrap_or_default()
+    let most = parts.into_iter().filter(|(_, n)| *n > 0).max_by_key(|(_, n)| *n);
+    most.map(|(loser, _)| loser.name(frame)).unwrap_or_default()
 }
 
 /// The rate at a place.
 fn rate(frame: &Frame, row: &Row) -> Cell {
     let Some(place) = WAY.get(row.at) else { return Cell::Blank };
+    if total(frame, row).is_none() {
+        return Cell::Unknown("not read, or this kernel does not count it");
+    }
     if let Source::Netns = place.source {
         let of = |c: &&str| frame.model.net_rates.values().filter_map(|r| r.get(*c)).sum::<f64>();
         return Cell::Rate(place.counters.iter().map(of).sum());
@@ -175,7 +192,7 @@ fn counters(frame: &Frame, row: &Row) -> String {
     words.collect::<Vec<_>>().join(" · ")
 }
 
-static IFACES: Grid<Row> = Grid {
+static IFACES: Grid<Port> = Grid {
     name: "interfaces",
     question: "Interfaces of every namespace: how full, and what they drop.",
     columns: &[
@@ -204,11 +221,14 @@ static IFACES: Grid<Row> = Grid {
         }).keep(30),
         Column::text("netns", "NETNS", 6, u16::MAX, "network namespace", |f, r| iface(f, r, |n, _| Cell::text(netns_name(f, n.id)))).keep(58),
     ],
-    rows: |f| (0..ifaces(f).count()).map(|at| Entry::flat(Row { at })).collect(),
-    id: |f, r| ifaces(f).nth(r.at).map_or(Subject::Host, |(n, i)| Subject::Iface(n.id, i.name.clone())).into(),
+    rows: |f| {
+        let all = spaces(f).iter().enumerate();
+        all.flat_map(|(space, n)| (0..n.ifaces.len()).map(move |at| Entry::flat(Port { space, at }))).collect()
+    },
+    id: |f, r| port(f, r).map_or(Subject::Host, |(n, i)| Subject::Iface(n.id, i.name.clone())).into(),
     also: |_, _| Vec::new(),
     own_severity: None,
-    target: |f, r| ifaces(f).nth(r.at).map(|(n, i)| Target::Subject(Subject::Iface(n.id, i.name.clone()))),
+    target: |f, r| port(f, r).map(|(n, i)| Target::Subject(Subject::Iface(n.id, i.name.clone()))),
     sort: "rx",
     tree: Tree::Never,
     section: |f| (&f.snap.net).into(),
@@ -218,17 +238,28 @@ static IFACES: Grid<Row> = Grid {
     empty: |_| vec![Line::plain(Role::Dim, "No interface can be seen.")],
 };
 
-fn iface(frame: &Frame, row: &Row, cell: impl FnOnce(&NetnsCounters, &Iface) -> Cell) -> Cell {
-    ifaces(frame).nth(row.at).map_or(Cell::Blank, |(n, i)| cell(n, i))
+/// An interface by its namespace's place in the snapshot and its own in that.
+struct Port {
+    space: usize,
+    at: usize,
 }
 
-fn rates(frame: &Frame, row: &Row, cell: impl FnOnce(&IfaceRates) -> Cell) -> Cell {
-    let Some((netns, iface)) = ifaces(frame).nth(row.at) else { return Cell::Blank };
+fn port<'f>(frame: &'f Frame, row: &Port) -> Option<(&'f NetnsCounters, &'f Iface)> {
+    let space = spaces(frame).get(row.space)?;
+    Some((space, space.ifaces.get(row.at)?))
+}
+
+fn iface(frame: &Frame, row: &Port, cell: impl FnOnce(&NetnsCounters, &Iface) -> Cell) -> Cell {
+    port(frame, row).map_or(Cell::Blank, |(n, i)| cell(n, i))
+}
+
+fn rates(frame: &Frame, row: &Port, cell: impl FnOnce(&IfaceRates) -> Cell) -> Cell {
+    let Some((netns, iface)) = port(frame, row) else { return Cell::Blank };
     frame.model.iface_rates.get(&(netns.id, iface.name.clone())).map_or(Cell::Unknown("first sample"), cell)
 }
 
-fn load(frame: &Frame, row: &Row) -> Cell {
-    let Some((netns, iface)) = ifaces(frame).nth(row.at) else { return Cell::Blank };
+fn load(frame: &Frame, row: &Port) -> Cell {
+    let Some((netns, iface)) = port(frame, row) else { return Cell::Blank };
     let shaped = netns.qdiscs.iter().find(|q| q.iface == iface.name && q.root).and_then(|q| q.rate_bytes_per_sec);
     let wire = iface.speed_mbit.map(|m| m as f64 * 125_000.0);
     let speed = match (wire, shaped.map(|s| s as f64)) {
