@@ -226,8 +226,16 @@ fn command(frame: &Frame, row: &Row) -> Cell {
             Cell::text(format!("{} × {} {state}", num::grouped(count.into()), task.comm))
         }
         None if task.kthread => Cell::text(format!("[{}]", task.comm)),
-        None => Cell::Text(task.cmdline.clone().filter(|c| !c.is_empty()).unwrap_or_else(|| task.comm.clone())),
+        None => Cell::Text(command_line(task)),
     }
+}
+
+/// The command line, after the name where the two differ: a worker that renamed itself, a script under its interpreter.
+fn command_line(task: &Task) -> Text {
+    let Some(line) = task.cmdline.as_ref().filter(|line| !line.is_empty()) else { return task.comm.clone() };
+    let program = line.split(' ').next().unwrap_or_default().trim_end_matches(':');
+    let base = program.rsplit('/').next().unwrap_or(program).trim_start_matches('-');
+    if base.starts_with(&*task.comm) { line.clone() } else { format!("{}: {line}", task.comm).into() }
 }
 
 fn everyone(frame: &Frame) -> Vec<Entry<Row>> {

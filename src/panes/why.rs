@@ -19,11 +19,10 @@ static STORIES: Grid<Row> = Grid {
     name: "stories",
     question: "Stories, worst first: the cause, and under it what it leads to.",
     columns: &[
-        Column::text("rule", "", 20, 26, "the finding's id", |f, r| finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.id)))
-            .keep(90)
+        Column::text("what", "", 54, u16::MAX, "a story in one sentence; under it what it leads to", what)
+            .keep(100)
             .tree()
             .names(),
-        Column::text("what", "", 32, u16::MAX, "the finding in one sentence", what).keep(100),
         Column::text("history", "", 8, 8, "the rule's own measure over time", |f, r| {
             finding(f, r).map_or(Cell::Blank, |x| match x.spark.as_slice() {
                 [] => Cell::Blank,
@@ -48,6 +47,7 @@ static STORIES: Grid<Row> = Grid {
             finding(f, r).map_or(Cell::Blank, |x| Cell::Span(f.snap.at.since(x.since)))
         })
         .keep(50),
+        Column::hidden("rule", "the finding's id", |f, r| finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.id))),
         Column::hidden("severity", "warning or critical", |f, r| {
             finding(f, r).map_or(Cell::Blank, |x| Cell::text(x.severity.word()))
         }),
@@ -128,10 +128,10 @@ fn what(frame: &Frame, row: &Row) -> Cell {
     match summary {
         Some(story) if story.findings.len() > 1 => Cell::Title(story.summary.as_str().into()),
         Some(story) => Cell::text(story.summary.as_str()),
-        None if found.active => Cell::text(found.message.as_str()),
+        None if found.active => Cell::text(format!("{}  {}", found.id, found.message)),
         None => {
             let ago = num::span(frame.snap.at.since(found.last_true));
-            Cell::text(format!("{} (over, {ago} ago)", found.message))
+            Cell::text(format!("{}  {} (over, {ago} ago)", found.id, found.message))
         }
     }
 }
@@ -156,7 +156,7 @@ fn summary(frame: &Frame) -> Vec<Line> {
 
 fn footer(found: &Finding) -> Vec<Line> {
     let mut lines = Vec::new();
-    lines.push(Line::of("IS").marked(found.active.then_some(found.severity)).text(found.message.clone()));
+    lines.push(Line::of("IS").marked(found.active.then_some(found.severity)).text(found.message.clone()).dim(format!(" · {}", found.id)));
     if !found.evidence.is_empty() {
         lines.push(drill::evidence(found));
     }
