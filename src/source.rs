@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn live_keeps_its_beat_after_quick_first_looks_and_an_extra_look_does_not_move_it() {
         let interval = Duration::from_hours(1);
-        let options = SamplerOptions { interval, max_cpu_pct: 100.0, eager: false };
+        let options = SamplerOptions { interval, max_cpu_pct: 100.0, eager: false, only: false };
         let mut live = Live::new(Sampler::new(Roots::default(), options, Vec::new()));
         assert_eq!(live.due_in(), Duration::ZERO);
         for _ in 0..3 {

@@ -56,7 +56,7 @@ pub fn run(global: &Global, json: bool) -> anyhow::Result<ExitCode> {
         });
     }
     checks.extend(probe::all(&host.roots).into_iter().map(|p| Check::new(p.name, p.outcome)));
-    sections(&host.eager_sampler().sample(), &mut checks);
+    sections(&host.patient_sampler().sample(), &mut checks);
     if json {
         out::print_json(&Json { schema: SCHEMA, checks })?;
     } else {

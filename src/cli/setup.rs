@@ -16,10 +16,9 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest pause between two samples of a command that looks for a while.
-const EAGER_INTERVAL: Duration = Duration::from_millis(250);
-/// Such a command stays within one core.
-const EAGER_MAX_CPU_PCT: f64 = 95.0;
+/// How a command looks that is no screen: everything, up to 4 times a second, within one core.
+const EAGER: SamplerOptions =
+    SamplerOptions { interval: Duration::from_millis(250), max_cpu_pct: 95.0, eager: true, only: false };
 
 /// Longest wait for killed readers at the end, ms.
 const READERS_END_MS: u32 = 100;
@@ -108,15 +107,20 @@ impl Host {
         Ok(Self { settings, roots, startup, readers })
     }
 
-    /// A sampler for a command that looks once or for a while: everything, often, within one core.
+    /// A sampler for a command that looks for a while: everything, often, within one core.
     pub fn eager_sampler(&mut self) -> Sampler {
-        self.sampler(SamplerOptions { interval: EAGER_INTERVAL, max_cpu_pct: EAGER_MAX_CPU_PCT, eager: true })
+        self.sampler(EAGER)
+    }
+
+    /// A sampler for a command that looks once.
+    pub fn patient_sampler(&mut self) -> Sampler {
+        self.sampler(SamplerOptions { only: true, ..EAGER })
     }
 
     /// A sampler for the live screens: at the interval and below the cap that are set.
     pub fn live_sampler(&mut self) -> Sampler {
         let Settings { interval, max_cpu_pct, .. } = self.settings;
-        self.sampler(SamplerOptions { interval, max_cpu_pct, eager: false })
+        self.sampler(SamplerOptions { interval, max_cpu_pct, eager: false, only: false })
     }
 
     /// An engine whose findings reach back as far as `window`.

@@ -49,7 +49,7 @@ pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
     // What is asked for can be judged without looking at anything.
     table(&Arc::default(), &args.pane, &options).map_err(BadUse::from)?;
     let mut host = Host::open(global)?;
-    let sampler = host.eager_sampler();
+    let sampler = host.patient_sampler();
     let look = Look::take(sampler, host.engine(Window::default()), host.settings.interval);
     let frame = Arc::new(look.frame);
     let table = table(&frame, &args.pane, &options).map_err(BadUse::from)?;

@@ -18,7 +18,7 @@ struct Json<'a> {
 
 /// Takes one sample and prints it.
 pub fn run(global: &Global, json: bool) -> anyhow::Result<ExitCode> {
-    let snap = Host::open(global)?.eager_sampler().sample();
+    let snap = Host::open(global)?.patient_sampler().sample();
     if json {
         out::print_json(&Json { schema: 1, snapshot: &snap })?;
     } else {

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Longest wait of the first sample, which reads everything and fills the caches.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The same where it is the only sample: late is better than nothing.
+const ONLY_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait of a sample of `why --for`: it promises at least one a second.
 const EAGER_WAIT: Duration = Duration::from_millis(900);
 /// The first samples come this fast, so that rates and findings are on the first screens.
@@ -41,6 +43,8 @@ pub struct SamplerOptions {
     pub max_cpu_pct: f64,
     /// Whether every source is wanted at every sample, slow ones at least once a second (`why --for`).
     pub eager: bool,
+    /// Whether its first sample is what the command is about (`doctor`, `snapshot`), so that it may take its time.
+    pub only: bool,
 }
 
 /// Runs the lanes and makes snapshots of what they say.
@@ -123,6 +127,7 @@ impl Sampler {
 
     fn longest_wait(&self) -> Duration {
         match (self.samples, self.options.eager) {
+            (0, _) if self.options.only => ONLY_WAIT,
             (0, _) => FIRST_WAIT,
             (_, true) => EAGER_WAIT,
             (_, false) => self.options.interval.mul_f64(0.8),

@@ -36,7 +36,7 @@ fn told<T>(name: &'static str) -> (Told<T>, Receiver<Context>, Sender<T>) {
 }
 
 fn options(interval: Duration) -> SamplerOptions {
-    SamplerOptions { interval, max_cpu_pct: 100.0, eager: false }
+    SamplerOptions { interval, max_cpu_pct: 100.0, eager: false, only: false }
 }
 
 fn cpu_lane(collector: Told<Cpu>, rhythm: Rhythm) -> Box<dyn Lane> {
