@@ -134,6 +134,23 @@ fn the_selection_is_pinned_to_its_subject() {
 }
 
 #[test]
+fn the_worst_story_leads_until_a_key_chose_another() {
+    let calmer = {
+        let mut build = kit::story_d_build();
+        build.frame.stories.rotate_left(1);
+        build.done()
+    };
+    let mut app = app("why", &story_d());
+    assert!(pinned(&mut app).contains("web/checkout-7f9c"));
+    app.step(Event::Frame(calmer.clone()));
+    assert!(pinned(&mut app).contains("331 GiB of kernel memory"), "{}", pinned(&mut app));
+    press(&mut app, "<down>");
+    let chosen = pinned(&mut app);
+    app.step(Event::Frame(story_d()));
+    assert_eq!(pinned(&mut app), chosen);
+}
+
+#[test]
 fn an_ended_subject_stays_dim_for_a_minute() {
     let mut app = app("memory", &story_d());
     press(&mut app, "<down><down>");

@@ -240,6 +240,7 @@ impl App {
             Action::NextView => self.switch_view(1),
             Action::PreviousView => self.switch_view(-1),
             Action::Enter => {
+                view.chosen = true;
                 let target = self.row_target();
                 self.drill(target);
             }

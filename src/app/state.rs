@@ -25,6 +25,8 @@ pub(super) struct ViewState {
     toggled: FxHashSet<RowId>,
     /// The first row stays selected.
     pub follow: bool,
+    /// Whether a key chose the selected row, or went on from it: from then on it stays selected, wherever it moves.
+    pub chosen: bool,
     selected: Option<RowId>,
     /// Its place, or where it stood when it ended.
     pub cursor: usize,
@@ -51,6 +53,7 @@ impl ViewState {
             search: String::new(),
             toggled: FxHashSet::default(),
             follow: false,
+            chosen: false,
             selected: None,
             cursor: 0,
             offset: 0,
@@ -124,10 +127,12 @@ impl ViewState {
             self.select(0);
             return;
         }
-        if self.selected.is_none() {
+        // Until a key chose a row, a list in an order of its own shows what leads it: the worst story, the newest event.
+        let unchosen = !self.chosen && self.view.tree() == Tree::Fixed;
+        if self.selected.is_none() || unchosen {
             // A tree begins with what is calm: one starts at the first row that is lit.
             let lit = listing.places.iter().position(|p| listing.sheet.severity(p.row).is_some());
-            self.select(if self.cursor == 0 { lit.unwrap_or(0) } else { self.cursor });
+            self.select(if self.cursor == 0 || unchosen { lit.unwrap_or(0) } else { self.cursor });
             return;
         }
         let Some(id) = &self.selected else { return };
@@ -187,11 +192,13 @@ impl ViewState {
 
     pub fn move_by(&mut self, rows: isize) {
         self.follow = false;
+        self.chosen = true;
         self.select(self.cursor.saturating_add_signed(rows));
     }
 
     /// Folds the selected row, or goes to its parent; unfolds it.
     pub fn fold(&mut self, fold: bool, frame: &Arc<Frame>) {
+        self.chosen = true;
         let Some((listing, row)) = self.listing.as_ref().zip(self.row()) else { return };
         let folded = listing.places.get(self.cursor).is_some_and(|p| p.folded);
         let depth = listing.places.get(self.cursor).map_or(0, |p| p.depth);
@@ -225,6 +232,7 @@ impl ViewState {
         });
         if let Some(at) = found {
             self.follow = false;
+            self.chosen = true;
             self.select(at);
         }
         found.is_some()

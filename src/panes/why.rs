@@ -21,8 +21,7 @@ static STORIES: Grid<Row> = Grid {
     columns: &[
         Column::text("what", "", 54, u16::MAX, "a story in one sentence; under it what it leads to", what)
             .keep(100)
-            .tree()
-            .names(),
+            .tree(),
         Column::text("history", "", 8, 8, "the rule's own measure over time", |f, r| {
             finding(f, r).map_or(Cell::Blank, |x| match x.spark.as_slice() {
                 [] => Cell::Blank,
