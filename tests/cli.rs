@@ -270,7 +270,7 @@ fn a_pane_is_rows_by_column_or_a_table() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = json(&run(&["show", "tcp", "--json", "--interval", "500ms"]));
     drop(listener);
-    let own = tcp["rows"].as_array().unwrap().iter().find(|r| r["task"]["pid"].to_string() == this).unwrap();
+    let own = tcp["rows"].as_array().unwrap().iter().find(|r| r["task"]["pid"] == std::process::id()).unwrap();
     assert!(own["states"]["listen"].as_u64().unwrap() >= 1 && own["states"]["syn_sent"] == 0, "{own}");
     assert_eq!(own["states"].as_object().unwrap().len(), 11);
 }

@@ -91,7 +91,7 @@ impl Terminal {
             let left = Duration::from_nanos(deadline.saturating_sub(whytop::collect::now().0));
             match self.bytes.recv_timeout(left) {
                 Ok(bytes) => self.take(&bytes),
-                Err(_) => panic!("waited for {what}; the screen is:\n{}", self.contents()),
+                Err(e) => panic!("waited for {what}, {e}; the screen is:\n{}", self.contents()),
             }
         }
     }
