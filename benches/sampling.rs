@@ -14,7 +14,7 @@ fn main() {
 }
 
 mod tasks {
-    use super::*;
+    use super::{Collector, Context, Roots, TasksCollector, numbers, read};
 
     #[divan::bench(sample_count = 30, sample_size = 1)]
     fn collector(bencher: divan::Bencher<'_, '_>) {
