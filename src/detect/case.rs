@@ -212,6 +212,7 @@ impl<'a> Case<'a> {
             limit: self.now.limit,
             unit,
             rate_per_s: None,
+            rate_unit: None,
             since: None,
             metric: None,
             tasks: Vec::new(),

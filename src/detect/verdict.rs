@@ -22,6 +22,8 @@ pub struct Verdict {
     pub unit: &'static str,
     /// Growth of the value, or the rate of the counter that fired.
     pub rate_per_s: Option<f64>,
+    /// What the rate counts, where that is not the unit.
+    pub rate_unit: Option<&'static str>,
     /// Since when, where the rule knows better than first sight.
     pub since: Option<Moment>,
     /// The subject's history to draw, where it says more than the measured value's.
@@ -83,6 +85,14 @@ impl Verdict {
     #[must_use]
     pub fn rate(mut self, per_s: impl Into<Option<f64>>) -> Self {
         self.rate_per_s = per_s.into();
+        self
+    }
+
+    /// Sets a rate that counts something other than the unit.
+    #[must_use]
+    pub fn rate_of(mut self, per_s: impl Into<Option<f64>>, unit: &'static str) -> Self {
+        self.rate_per_s = per_s.into();
+        self.rate_unit = Some(unit);
         self
     }
 

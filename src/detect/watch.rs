@@ -173,6 +173,7 @@ fn finding(rule: &Rule, key: &CaseKey, state: &CaseState, held: &Held, look: &Lo
         limit: v.limit,
         unit: v.unit,
         rate_per_s: v.rate_per_s,
+        rate_unit: v.rate_unit.unwrap_or(v.unit),
         since: held.since,
         last_true: held.last_true,
         active: held.active,

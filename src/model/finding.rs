@@ -87,6 +87,8 @@ pub struct Finding {
     pub unit: &'static str,
     /// Growth of `value`, per second, or the rate of the counter that fired.
     pub rate_per_s: Option<f64>,
+    /// What the rate counts: `unit` where `value` grows, else for example `hits` or `drops`.
+    pub rate_unit: &'static str,
     /// Since when, as far as was seen ("at least").
     pub since: Moment,
     /// When it was last true.

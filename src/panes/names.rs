@@ -104,16 +104,11 @@ pub(super) fn measure(value: f64, unit: &str) -> Cell {
     }
 }
 
-/// A finding's rate.
+/// A finding's rate, in what it counts.
 pub(super) fn measure_rate(finding: &Finding) -> Cell {
     match finding.rate_per_s {
         None => Cell::Blank,
-        // Of a limit in bytes the rate is of hits; only what grows, grows by bytes.
-        Some(rate)
-            if finding.unit == "bytes" && (finding.id.starts_with("slab.") || finding.id.ends_with("growth")) =>
-        {
-            Cell::ByteGrowth(rate)
-        }
+        Some(rate) if finding.rate_unit == "bytes" => Cell::ByteGrowth(rate),
         Some(rate) => Cell::Growth(rate),
     }
 }

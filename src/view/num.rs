@@ -90,6 +90,13 @@ pub fn growth(per_s: f64) -> String {
     format!("{plus}{}", number(per_s))
 }
 
+/// A counter's rate behind its value: ` (+3/s)`. Nothing where it stands still.
+#[must_use]
+pub fn rate_after(per_s: Option<f64>) -> String {
+    let words = per_s.map_or_else(String::new, growth);
+    if matches!(&*words, "" | "0") { String::new() } else { format!(" ({words}/s)") }
+}
+
 /// A growth of bytes a second, signed: `+41.0M`.
 #[must_use]
 pub fn byte_growth(per_s: f64) -> String {
@@ -202,6 +209,7 @@ mod tests {
         assert_eq!(growth(1.6), "+1.6");
         assert_eq!(growth(-3.0), "-3");
         assert_eq!(growth(0.0), "0");
+        assert_eq!([Some(3.0), Some(0.0), Some(0.04), None].map(rate_after), [" (+3/s)", "", "", ""]);
         assert_eq!(byte_growth(41.0 * 1_048_576.0), "+41.0M");
         assert_eq!(byte_growth(-2048.0), "-2.0K");
         assert_eq!(percent(0.8), "0.8%");

@@ -58,6 +58,7 @@ impl Build {
             limit: None,
             unit: "tasks",
             rate_per_s: None,
+            rate_unit: "tasks",
             since: now,
             last_true: now,
             active: true,

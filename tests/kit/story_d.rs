@@ -631,11 +631,13 @@ fn findings(b: &mut Build) {
     );
     (f.value, f.limit, f.unit, f.since, f.rate_per_s) =
         (331.0 * GIB as f64, Some(377.0 * GIB as f64), "bytes", ago(2460.0), Some(700_000.0));
+    f.rate_unit = "bytes";
     f.spark = vec![7.0, 7.1, 7.2, 7.3, 7.5, 7.7, 7.9, 8.0];
     let f =
         b.finding(Critical, "slab.growth", Subject::Slab("dentry".into()), "dentry", "dentry grows by 41 MiB a minute");
     (f.value, f.unit, f.since, f.rate_per_s, f.explained_by) =
         (141.0 * GIB as f64, "bytes", ago(2460.0), Some(716_000.0), vec![7]);
+    f.rate_unit = "bytes";
     let f = b.finding(
         Warning,
         "cgroup.dying_pile",
@@ -652,6 +654,7 @@ fn findings(b: &mut Build) {
         "jgroups(8101) drops 650 datagrams/s at its receive buffer of 256 KiB",
     );
     (f.value, f.unit, f.since, f.rate_per_s) = (81_233.0, "drops", ago(95.0), Some(650.0));
+    f.rate_unit = "drops";
     let f = b.finding(
         Warning,
         "tcp.syn_sent_pile",
@@ -660,6 +663,7 @@ fn findings(b: &mut Build) {
         "agent(6310) holds 412 SYN_SENT to 10.0.0.9:61616, which does not answer",
     );
     (f.value, f.unit, f.since, f.rate_per_s, f.spark) = (412.0, "sockets", ago(61.0), Some(3.1), growing);
+    f.rate_unit = "sockets";
     f.remote = Some((ip("10.0.0.9"), 61616));
     b.story(
         Critical,

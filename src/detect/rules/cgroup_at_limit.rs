@@ -21,6 +21,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         ("task.hung", Join::TaskOrCgroup),
         ("task.respawn_loop", Join::TaskOrCgroup),
         ("task.zombie_pile", Join::TaskOrCgroup),
+        ("host.pressure", Join::Cgroup),
     ],
     hold_s: 0.0,
     measure,
@@ -35,11 +36,19 @@ pub(super) fn reclaimable_bytes(mem: &MemUse) -> Option<u64> {
     }
 }
 
-/// Whether the kernel reached this limit and did not count it: 6.18 counts no hit where the limits of memory and of
-/// memory + swap are equal.
+/// Whether the kernel reached this limit and did not count it: v1 of 6.18 counts no hit where the limits of memory and
+/// of memory + swap are equal. In v2 a child's peak may pass its parent's limit by some pages, and means nothing.
 pub(super) fn hits_uncounted(mem: &MemUse) -> bool {
+    if !is_v1(mem) {
+        return false;
+    }
     let reached = mem.peak_bytes.zip(mem.limit_bytes).is_some_and(|(peak, limit)| peak as f64 >= limit as f64 * AT_LIMIT);
     reached && limit_hits(mem) == Some(0)
+}
+
+/// Whether these are the numbers of a v1 hierarchy, which alone has `memory.oom_control`.
+fn is_v1(mem: &MemUse) -> bool {
+    mem.oom.is_some()
 }
 
 fn measure(look: &Look<'_>, out: &mut Measures) {
@@ -54,7 +63,7 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         }
         let hits = limit_hits(mem).map(|n| n.saturating_add(mem.kmem_hits.unwrap_or(0)));
         out.put(Subject::Cgroup(cgroup.key.clone()), mem.usage_bytes.unwrap_or(0) as f64)
-            .limit(limit.or(high).or(mem.kmem_limit_bytes).map(|b| b as f64))
+            .limit(high.or(limit).or(mem.kmem_limit_bytes).map(|b| b as f64))
             .counter("hits", hits.filter(|_| limit.is_some() || mem.kmem_limit_bytes.is_some()))
             .counter("high", mem.high_hits.filter(|_| high.is_some()))
             .counter("kills", facts.oom_kills)
@@ -65,10 +74,16 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
 fn judge(case: &Case<'_>) -> Option<Verdict> {
     let cgroup = case.cgroup()?;
     let mem = cgroup.memory.as_ref()?;
-    let limit = case.now.limit.filter(|&l| l > 0.0)?;
+    // The tighter one is the measure's limit. What hits `memory.max` in spite of `memory.high` is held by `memory.max`.
+    let by_high = case.now.limit.is_some() && case.now.limit == mem.high_bytes.map(|b| b as f64);
+    if by_high && case.grown_lately("hits") < 1.0 {
+        return judge_high(case, cgroup, mem);
+    }
+    let own = if by_high { mem.limit_bytes.map(|b| b as f64) } else { case.now.limit };
+    let limit = own.filter(|&l| l > 0.0)?;
     let usage = case.value();
-    let reclaimable = reclaimable_bytes(mem).map(|b| (b as f64 / usage.max(1.0)).min(1.0));
-    let hits = case.grown_lately("hits") + case.grown_lately("high");
+    let reclaimable = reclaimable_share(case, mem);
+    let hits = case.grown_lately("hits");
     let full = usage >= limit * AT_LIMIT;
     let hangs = mem.oom.is_some_and(|o| o.under_oom && o.kill_disabled);
     let mostly_cache = reclaimable.is_some_and(|r| r >= case.knob("reclaimable"));
@@ -82,10 +97,10 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let stuck = filled && facts.blocked > 0;
     let critical = hangs || kills >= 1.0 || stuck;
     let severity = if critical { Severity::Critical } else { Severity::Warning };
-    let rate = case.rate("hits") + case.rate("high");
-    let verdict = case
+    let rate = case.rate("hits");
+    let mut verdict = case
         .verdict(severity, "bytes", message(case, cgroup, limit, rate, hangs))
-        .rate((rate > 0.0).then_some(rate))
+        .rate_of((rate > 0.0).then_some(rate), "hits")
         .draw(Metric::Usage)
         .number(file(cgroup, mem, "usage_in_bytes", "current"), "usage", usage)
         .number(file(cgroup, mem, "limit_in_bytes", "max"), "limit", limit)
@@ -93,14 +108,69 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number(file(cgroup, mem, "stat", "stat"), "reclaimable cache, percent of usage", reclaimable.map(|r| r * 100.0))
         .number(file(cgroup, mem, "oom_control", "events.local"), "oom_kill, descendants too", facts.oom_kills as f64)
         .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked));
+    verdict.limit = Some(limit);
     let peak = mem.peak_bytes.map(|b| b as f64);
     let verdict = verdict.number(file(cgroup, mem, "max_usage_in_bytes", "peak"), "highest usage", peak);
     Some(advise(verdict, cgroup, limit, mostly_cache, hangs))
 }
 
+/// At `memory.high` nothing is killed: the kernel reclaims, and makes the tasks sleep where that is not enough.
+fn judge_high(case: &Case<'_>, cgroup: &Cgroup, mem: &MemUse) -> Option<Verdict> {
+    let high = case.now.limit.filter(|&l| l > 0.0 && case.grown_lately("high") >= 1.0)?;
+    let rate = case.rate("high");
+    let name = words::cgroup_name(Some(cgroup), &cgroup.key.path);
+    let (usage, high_words) = (case.value(), words::bytes(high));
+    let reclaimable = reclaimable_share(case, mem);
+    let hung = hung_in(case.look, &cgroup.key.path);
+    let severity = if hung > 0 { Severity::Critical } else { Severity::Warning };
+    let hangs = match hung {
+        0 => String::new(),
+        1 => "; 1 task in it hangs".into(),
+        n => format!("; {n} tasks in it hang"),
+    };
+    let message = format!(
+        "{name} is slowed down at its memory.high of {high_words}: {} now, {} times a second{hangs}",
+        words::bytes(usage),
+        words::rate(rate).trim_end_matches("/s")
+    );
+    let facts = case.look.cgroup_facts(&cgroup.key.path)?;
+    let verdict = case
+        .verdict(severity, "bytes", message)
+        .rate_of(rate, "hits")
+        .draw(Metric::Usage)
+        .number(file(cgroup, mem, "", "current"), "usage", usage)
+        .number(file(cgroup, mem, "", "high"), "limit that slows down", high)
+        .rated(file(cgroup, mem, "", "events.local"), "high", mem.high_hits.map(|n| n as f64), Some(rate))
+        .number(file(cgroup, mem, "", "stat"), "reclaimable cache, percent of usage", reclaimable.map(|r| r * 100.0))
+        .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked));
+    Some(if reclaimable.is_some_and(|r| r >= case.knob("reclaimable")) {
+        verdict.advise(format!("most of it is page cache: {name} works, but reads its files again and again"))
+    } else {
+        verdict.advise(format!(
+            "raise memory.high of {name} (now {high_words}), or find what in it grows: its tasks sleep at every allocation"
+        ))
+    })
+}
+
+/// Page cache that reclaim can take, as a part of usage.
+fn reclaimable_share(case: &Case<'_>, mem: &MemUse) -> Option<f64> {
+    reclaimable_bytes(mem).map(|b| (b as f64 / case.value().max(1.0)).min(1.0))
+}
+
+/// Tasks of a cgroup, and of those below it, with a thread in D that has not run for longer than the kernel makes one
+/// sleep at `memory.high` (2 s).
+fn hung_in(look: &Look<'_>, path: &str) -> u32 {
+    let inside = |of: &str| of.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let tasks = look.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    let hung = tasks.iter().filter(|t| t.by_state.blocked > 0 && t.cgroup.as_deref().is_some_and(inside)).filter(|t| {
+        look.model.tasks.get(&t.key).and_then(|f| f.blocked_since).is_some_and(|since| look.age_s(since) >= 3.0)
+    });
+    u32::try_from(hung.count()).unwrap_or(u32::MAX)
+}
+
 /// The file of a number, as this hierarchy calls it.
 fn file(cgroup: &Cgroup, mem: &MemUse, v1: &str, v2: &str) -> String {
-    let name = if mem.oom.is_some() { v1 } else { v2 };
+    let name = if is_v1(mem) { v1 } else { v2 };
     format!("{}/memory.{name}", cgroup.key.path.trim_end_matches('/'))
 }
 
@@ -110,9 +180,6 @@ fn message(case: &Case<'_>, cgroup: &Cgroup, limit: f64, rate: f64, hangs: bool)
     let (usage_words, limit_words) = (words::bytes(usage), words::bytes(limit));
     if hangs {
         return format!("{name} is out of memory at its limit of {limit_words} and may not kill: its tasks hang");
-    }
-    if case.grown_lately("hits") < 1.0 && case.grown_lately("high") >= 1.0 {
-        return format!("{name} is slowed down at memory.high {limit_words} ({usage_words} now), {}", words::rate(rate));
     }
     if usage >= limit * AT_LIMIT {
         let hits = if rate > 0.0 { format!(", hit {}", words::rate(rate)) } else { String::new() };
@@ -141,7 +208,7 @@ fn advise(verdict: Verdict, cgroup: &Cgroup, limit: f64, mostly_cache: bool, han
 mod tests {
     use crate::detect::testing::Script;
     use crate::model::Severity;
-    use crate::snapshot::OomState;
+    use crate::snapshot::{OomState, Psi};
 
     const WEB: &str = "/docker/web";
 
@@ -217,6 +284,75 @@ mod tests {
         s.world.cgroup_memory(WEB).oom = Some(OomState { kill_disabled: true, under_oom: true });
         s.secs(2);
         assert!(s.expect("cgroup.at_limit").message.ends_with("its tasks hang"));
+    }
+
+    /// A v2 cgroup with both limits: `high` hits and `max` hits a second.
+    fn high(high_hits: u64, max_hits: u64) -> Script {
+        let mut s = web(60, 0);
+        let mem = s.world.cgroup_memory(WEB);
+        mem.high_bytes = Some(80 << 20);
+        mem.high_hits = Some(7);
+        s.secs(2);
+        s.silent();
+        s.world.cgroup_memory(WEB).usage_bytes = Some(82 << 20);
+        for _ in 0..4 {
+            let mem = s.world.cgroup_memory(WEB);
+            *mem.high_hits.as_mut().unwrap() += high_hits;
+            *mem.limit_hits.as_mut().unwrap() += max_hits;
+            s.secs(1);
+        }
+        s
+    }
+
+    #[test]
+    fn the_limit_that_slows_down_is_named_with_its_own_count() {
+        let mut s = high(24, 0);
+        let f = s.expect("cgroup.at_limit");
+        assert_eq!((f.severity, f.limit, f.rate_unit), (Severity::Warning, Some(f64::from(80 << 20)), "hits"));
+        assert_eq!(f.message, "/docker/web is slowed down at its memory.high of 80 MB: 82 MB now, 19 times a second");
+        let limit = f.evidence.iter().find(|e| e.source.ends_with("/memory.high")).unwrap();
+        assert_eq!(limit.value, crate::model::EvidenceValue::Number(f64::from(80 << 20)));
+        let hits = f.evidence.iter().find(|e| &*e.field == "high").unwrap();
+        assert_eq!((&hits.value, hits.rate_per_s), (&crate::model::EvidenceValue::Number(103.0), f.rate_per_s));
+        assert!(f.advice[0].starts_with("raise memory.high of /docker/web (now 80 MB)"), "{:?}", f.advice);
+        // It sleeps 2 s at most: what sleeps for longer hangs.
+        let java = s.last().snap.tasks.data().unwrap().rows[1].key;
+        s.world.blocked(java, "mem_cgroup_handle_over_high", 1);
+        for _ in 0..5 {
+            *s.world.cgroup_memory(WEB).high_hits.as_mut().unwrap() += 1;
+            s.secs(1);
+        }
+        let f = s.expect("cgroup.at_limit");
+        assert!(f.severity == Severity::Critical && f.message.ends_with("1 task in it hangs"), "{}", f.message);
+    }
+
+    #[test]
+    fn full_below_memory_high_without_a_hit_is_calm_and_the_hard_limit_is_told_when_it_is_hit() {
+        high(0, 0).silent();
+        let s = high(24, 3);
+        let f = s.expect("cgroup.at_limit");
+        assert_eq!(f.limit, Some(f64::from(100 << 20)));
+        assert!(f.message.starts_with("/docker/web hits its memory limit of 100 MB 2."), "{}", f.message);
+    }
+
+    #[test]
+    fn stalls_of_the_host_are_its_tasks_when_they_are() {
+        for (own_pct, joined) in [(40, true), (2, false)] {
+            let mut s = web(99, 0);
+            for n in 0..5 {
+                let psi = |pct: u64| Some(Psi { some_usec: n * pct * 10_000, ..Psi::default() });
+                s.world.pressure.memory = psi(50);
+                s.world.cgroup(WEB).psi_memory = psi(own_pct);
+                s.world.cgroup("/docker").psi_memory = psi(own_pct);
+                if joined {
+                    *s.world.cgroup_memory(WEB).limit_hits.as_mut().unwrap() += 50;
+                }
+                s.secs(1);
+            }
+            let f = s.expect("host.pressure");
+            assert_eq!(f.message.ends_with("those of /docker/web most"), joined, "{}", f.message);
+            assert_eq!(f.explained_by.iter().map(|&i| s.last().findings[i].id).collect::<Vec<_>>(), if joined { vec!["cgroup.at_limit"] } else { vec![] });
+        }
     }
 
     #[test]

@@ -211,6 +211,7 @@ fn advise(verdict: Verdict, events: &[(&LogEvent, &LogJoin)], name: &str, left: 
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
+    use crate::snapshot::OomState;
 
     const WEB: &str = "/docker/web";
 
@@ -296,10 +297,26 @@ mod tests {
         let pod = s.world.cgroup_memory("/pod");
         (pod.limit_bytes, pod.peak_bytes, pod.usage_bytes) = (Some(48 << 20), Some(48 << 20), Some(1 << 20));
         (pod.limit_hits, pod.swap_limit_hits) = (Some(0), Some(0));
+        pod.oom = Some(OomState::default());
         s.world.cgroup_memory("/pod/app").oom_kills = Some(10);
         s.secs(2);
         s.silent();
         s.world.cgroup_memory("/pod/app").oom_kills = Some(12);
+        s.secs(1);
+        let names: Vec<_> = s.last().findings.iter().map(|f| (f.id, &*f.label.name)).collect();
+        assert_eq!(names, [("cgroup.at_limit", "/pod"), ("cgroup.oom_kill", "/pod")]);
+    }
+
+    #[test]
+    fn in_v2_a_childs_peak_past_its_limit_is_no_hit() {
+        let mut s = Script::new();
+        let pod = s.world.cgroup_memory("/pod");
+        (pod.limit_bytes, pod.limit_hits, pod.high_hits) = (Some(48 << 20), Some(0), Some(0));
+        let app = s.world.cgroup_memory("/pod/app");
+        (app.limit_bytes, app.peak_bytes, app.usage_bytes) = (Some(48 << 20), Some((48 << 20) + 60 * 4096), Some(1 << 20));
+        (app.limit_hits, app.high_hits, app.oom_kills) = (Some(0), Some(0), Some(1));
+        s.secs(2);
+        (s.world.cgroup_memory("/pod").limit_hits, s.world.cgroup_memory("/pod/app").oom_kills) = (Some(5), Some(2));
         s.secs(1);
         let names: Vec<_> = s.last().findings.iter().map(|f| (f.id, &*f.label.name)).collect();
         assert_eq!(names, [("cgroup.at_limit", "/pod"), ("cgroup.oom_kill", "/pod")]);

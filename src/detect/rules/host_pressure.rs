@@ -1,9 +1,9 @@
 //! Tasks of the host stall for memory, or for I/O that hangs (PSI).
 
 use super::task_d_state_pile::is_frozen;
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict};
+use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::{Psi, Subject};
+use crate::snapshot::{Cgroup, Psi, Subject, Text};
 
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "host.pressure",
@@ -34,6 +34,28 @@ fn something_hangs(look: &Look<'_>) -> bool {
     })
 }
 
+/// The cgroups whose tasks stall for at least half as long as the host's, or hit their limit where that is not known,
+/// and in words the innermost of those that stall most.
+fn stalled(look: &Look<'_>, memory_pct: f64) -> (Vec<Text>, String) {
+    let rows = look.snap.cgroups.data().map(|c| c.rows.as_slice()).unwrap_or_default();
+    let mut paths = Vec::new();
+    let mut most = None;
+    for (cgroup, facts) in rows.iter().zip(&look.model.cgroups).filter(|(c, _)| &*c.key.path != "/") {
+        let stalls = facts.psi_memory_pct.filter(|&pct| pct >= memory_pct / 2.0);
+        let share = stalls.map_or(0.0, |pct| (pct * 10.0).round());
+        if stalls.is_none() && facts.limit_hits_per_s.is_none_or(|hits| hits <= 0.0) {
+            continue;
+        }
+        paths.push(cgroup.key.path.clone());
+        // A parent stalls as long as its child.
+        if share > 0.0 && most.is_none_or(|(than, of): (f64, &Cgroup)| (share, cgroup.key.path.len()) >= (than, of.key.path.len())) {
+            most = Some((share, cgroup));
+        }
+    }
+    let name = |c: &Cgroup| words::cgroup_name(Some(c), &c.key.path);
+    (paths, most.map_or_else(String::new, |(_, c)| format!(", those of {} most", name(c))))
+}
+
 fn judge(case: &Case<'_>) -> Option<Verdict> {
     let memory = case.value();
     let io = (case.rate("io full") / 1e4).min(100.0);
@@ -44,8 +66,9 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     let worst = if by_memory { memory } else { io };
     let severity = if by_memory && memory >= case.knob("critical") { Severity::Critical } else { Severity::Warning };
+    let (paths, whose) = if by_memory { stalled(case.look, memory) } else { (Vec::new(), String::new()) };
     let message = if by_memory {
-        format!("tasks stall for memory {memory:.0} % of the time")
+        format!("tasks stall for memory {memory:.0} % of the time{whose}")
     } else {
         format!("all tasks stall for I/O {io:.0} % of the time, and some hang")
     };
@@ -57,7 +80,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number("/proc/pressure/io", "some total, µs", usec(pressure.io))
         .number("/proc/pressure/memory", "some avg10", pressure.memory.map(|p| p.some_avg10));
     verdict.value = worst;
-    Some(verdict.advise(if by_memory {
+    Some(verdict.about([], paths).advise(if by_memory {
         "see which cgroup is at its limit, or who uses the host's memory"
     } else {
         "see what the tasks in D wait for"

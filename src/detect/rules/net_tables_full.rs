@@ -55,12 +55,16 @@ fn judge_conntrack(case: &Case<'_>) -> Option<Verdict> {
     let severity = if drops { Severity::Critical } else { Severity::Warning };
     let rate = case.rate("drops");
     let of = case.now.limit.map_or_else(String::new, |max| format!(" of {}", words::count(max)));
-    let lost = if drops { format!(", {} packets are dropped", words::rate(rate)) } else { String::new() };
+    let lost = match (drops, rate > 0.0) {
+        (true, true) => format!(" and drops packets, {}", words::rate(rate)),
+        (true, false) => " and drops packets".into(),
+        _ => String::new(),
+    };
     let message = format!("connection tracking holds {}{of} entries{lost}", words::count(case.value()));
     let max = case.now.limit.unwrap_or(65_536.0);
     Some(
         case.verdict(severity, "entries", message)
-            .rate(drops.then_some(rate).or_else(|| case.growth()))
+            .rate_of(drops.then_some(rate).or_else(|| case.growth()), if drops { "packets" } else { "entries" })
             .number("/proc/sys", "net.netfilter.nf_conntrack_count", case.value())
             .number("/proc/sys", CONNTRACK_MAX, case.now.limit)
             .rated("/proc/net/stat/nf_conntrack", "drop", netns.conntrack_drops.map(|n| n as f64), Some(rate))

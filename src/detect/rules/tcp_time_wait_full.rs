@@ -61,7 +61,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     let verdict = case
         .verdict(severity, "sockets", message)
-        .rate(overflows.then_some(rate).or_else(|| case.growth()))
+        .rate_of(overflows.then_some(rate).or_else(|| case.growth()), if overflows { "overflows" } else { "sockets" })
         .rated("/proc/net/sockstat", "TCP tw", n, case.growth())
         .number("/proc/sys", BUCKETS, case.now.limit)
         .rated(

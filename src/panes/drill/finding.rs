@@ -14,9 +14,7 @@ pub(in super::super) fn evidence(found: &Finding) -> Line {
             line = line.dim(" · ");
         }
         line = line.with(Role::Label, format!("{} ", item.field)).text(evidence_words(&item.value));
-        if let Some(rate) = item.rate_per_s {
-            line = line.text(format!(" ({}/s)", num::growth(rate)));
-        }
+        line = line.text(num::rate_after(item.rate_per_s));
     }
     line
 }
@@ -55,7 +53,7 @@ pub(super) fn page(cx: &Cx<'_>, id: &'static str, subject: &Subject) -> Page {
     lines.push(measured(found));
     lines.push(since(cx, found));
     for (i, item) in found.evidence.iter().enumerate() {
-        let rate = item.rate_per_s.map(|r| format!("  {}/s", num::growth(r))).unwrap_or_default();
+        let rate = num::rate_after(item.rate_per_s);
         lines.push(
             Line::of(if i == 0 { "evidence" } else { " " })
                 .with(Role::Label, format!("{} ", item.field))
@@ -83,7 +81,8 @@ fn measured(found: &Finding) -> Line {
         line = line.dim(format!(" {}", found.unit));
     }
     if found.rate_per_s.is_some() {
-        line = line.dim(" · ").text(measure_rate(found).words(8)).dim("/s");
+        line = line.dim(" · ").text(measure_rate(found).words(8));
+        line = line.dim(if found.rate_unit == found.unit { "/s".into() } else { format!(" {}/s", found.rate_unit) });
     }
     if !found.spark.is_empty() {
         line = line.text("   ").with(Role::Bar, spark::line(&found.spark, None, 40));

@@ -158,7 +158,7 @@ fn value_words(evidence: &Evidence) -> String {
         EvidenceValue::Number(n) if n.fract() == 0.0 && *n >= 0.0 => num::grouped(num::whole(*n)),
         EvidenceValue::Number(n) => num::number(*n),
     };
-    let rate = evidence.rate_per_s.map_or_else(String::new, |r| format!(" ({}/s)", num::growth(r)));
+    let rate = num::rate_after(evidence.rate_per_s);
     format!("{} {value}{rate}", evidence.field)
 }
 

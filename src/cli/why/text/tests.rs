@@ -17,6 +17,7 @@ fn finding(id: &'static str, message: &str) -> Finding {
         limit: None,
         unit: "tasks",
         rate_per_s: None,
+        rate_unit: "tasks",
         since: Moment(8_000_000_000),
         last_true: Moment(200_000_000_000),
         active: true,
