@@ -74,7 +74,7 @@ impl Drop for Groups {
 }
 
 fn collector() -> CgroupsCollector {
-    let mut collector = CgroupsCollector::with_runtimes(&Roots::default(), Runtimes::default());
+    let mut collector = CgroupsCollector::new(&Roots::default(), Runtimes::default(), None);
     collector.collect(&Context::default());
     collector
 }

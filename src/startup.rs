@@ -8,7 +8,7 @@
 //! Nothing here fails: each step says what it got, or what would give it.
 
 use crate::collect::Roots;
-use crate::collect::readers::Readers;
+use crate::collect::readers::{Pools, Readers};
 use crate::snapshot::Gap;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -35,8 +35,8 @@ pub struct Step {
 /// What the start obtained. Keep it for as long as whytop runs.
 #[derive(Debug)]
 pub struct Startup {
-    /// For the tasks collector; `None` when no process could be forked.
-    pub readers: Option<Readers>,
+    /// For the collectors; `None` where no process could be forked.
+    pub readers: Pools,
     /// A descriptor in reserve (`/dev/null`): dropping it frees one for what must be opened at the limit.
     pub spare: Option<OwnedFd>,
     /// Every step, in order.
@@ -53,11 +53,14 @@ impl Startup {
 /// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
 #[must_use]
 pub fn prepare(roots: &Roots) -> Startup {
-    let readers = Readers::start(&roots.proc);
-    let forked = match &readers {
-        Ok(readers) => Ok(format!("{} processes", readers.alive())),
-        Err(error) => Err(gap("helper processes for reads that can hang", *error, "room for 3 processes")),
+    let (tasks, files) = (Readers::start(&roots.proc), Readers::start(&roots.proc));
+    let forked = match (&tasks, &files) {
+        (Ok(tasks), Ok(files)) => Ok(format!("{} processes", tasks.alive() + files.alive())),
+        (Err(error), _) | (_, Err(error)) => {
+            Err(gap("helper processes for reads that can hang", *error, "room for 6 processes"))
+        }
     };
+    let readers = Pools { tasks: tasks.ok(), files: files.ok() };
     let steps = vec![
         Step { what: "readers", got: forked },
         Step { what: "spared by the OOM killer", got: spare_from_oom() },
@@ -66,7 +69,7 @@ pub fn prepare(roots: &Roots) -> Startup {
         Step { what: "memory locked", got: lock_memory() },
     ];
     let spare = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-    Startup { readers: readers.ok(), spare, steps }
+    Startup { readers, spare, steps }
 }
 
 fn gap(what: &str, error: Errno, fix: &str) -> Gap {

@@ -4,12 +4,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper fails the test")]
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use whytop::collect::cgroups::CgroupsCollector;
 use whytop::collect::containers::Runtimes;
-use whytop::collect::{Collector, Context, Roots};
+use whytop::collect::readers::{FileAsk, Readers};
+use whytop::collect::{Collector, Context, Roots, now};
 use whytop::snapshot::{Cgroup, Cgroups, Section};
 
 const V1: &str = "/sys/fs/cgroup";
@@ -101,7 +103,9 @@ impl Looker {
     }
 
     fn with(runtimes: Runtimes) -> Self {
-        Self(CgroupsCollector::with_runtimes(&Roots::default(), runtimes), Section::default())
+        let readers = Readers::start(Path::new("/proc")).ok();
+        assert!(readers.is_some());
+        Self(CgroupsCollector::new(&Roots::default(), runtimes, readers), Section::default())
     }
 
     fn look(&mut self) -> &Cgroups {
@@ -344,9 +348,12 @@ fn docker_containers_have_names_limits_and_kills() {
     let by_socket = Runtimes { docker_sockets: sockets, proc: "/proc".into(), ..Runtimes::default() };
     for (way, runtimes) in [("files", by_files), ("socket", by_socket)] {
         let mut looker = Looker::with(runtimes);
-        looker.look();
-        std::thread::sleep(Duration::from_millis(300));
-        let row = looker.row(&format!("/docker/{web}"));
+        let (path, began) = (format!("/docker/{web}"), now());
+        while looker.row(&path).container.unwrap().name.is_none() && now().since(began) < 5.0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!("{way}: named after {:.0} ms", now().since(began) * 1000.0);
+        let row = looker.row(&path);
         let container = row.container.unwrap();
         assert_eq!(
             (&*container.runtime, &*container.id, container.label().as_str()),
@@ -374,4 +381,142 @@ fn docker_containers_have_names_limits_and_kills() {
     assert!(inside.limit_hits == Some(0) && inside.oom_kills == Some(1), "{inside:?}");
     drop(daemon);
     drop((pod, parent));
+}
+
+/// A FUSE filesystem whose daemon answers nothing but the first handshake: what is killed while it waits for it stays in
+/// D, until the filesystem is unmounted by force or this process ends.
+struct DeadDisk(std::fs::File);
+
+const FUSE_INIT: u32 = 26;
+
+/// Mounts standard input on the last argument; without mount(8)'s own helper, which would start a daemon.
+const MOUNT_DEAD: &str = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0 dead";
+
+impl DeadDisk {
+    fn start() -> Option<Self> {
+        let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").ok()?;
+        let mut daemon = device.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut request = vec![0; 1 << 20];
+            loop {
+                match daemon.read(&mut request) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                        // Not mounted yet.
+                        std::thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
+                    Err(_) => return,
+                }
+                if request.get(4..8) == Some(&FUSE_INIT.to_ne_bytes()[..]) {
+                    // fuse_out_header, then fuse_init_out: version 7.31, no flags.
+                    let mut reply = [80_u32.to_ne_bytes(), [0; 4]].concat();
+                    reply.extend(request.get(8..16).unwrap_or_default());
+                    reply.extend([7_u32, 31].map(u32::to_ne_bytes).concat());
+                    reply.resize(80, 0);
+                    daemon.write_all(&reply).unwrap();
+                }
+            }
+        });
+        Some(Self(device))
+    }
+
+    /// Runs `script` with the disk's device as standard input.
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script, "sh"]).stdin(self.0.try_clone().unwrap());
+        command
+    }
+}
+
+/// A disk that is mounted on a directory of ours.
+struct DeadMount(tempfile::TempDir);
+
+impl DeadMount {
+    fn new(disk: &DeadDisk) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(disk.command(&format!("{MOUNT_DEAD} {}", dir.path().display())).status().unwrap().success());
+        Self(dir)
+    }
+}
+
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        // Forced, so that the connection is cut and whoever waits goes on.
+        assert!(Command::new("umount").arg("-fl").arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+/// Until the process has this state; fails after 5 s.
+fn settle_in(pid: u32, state: &str) {
+    for _ in 0..100 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.contains(&format!(") {state} ")) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{pid} is not in {state}");
+}
+
+#[test]
+fn a_dead_disk_under_one_runtime_costs_one_reader_and_no_time() {
+    skip_unless_able!();
+    let Some(disk) = DeadDisk::start() else {
+        println!("SKIPPED: no /dev/fuse");
+        return;
+    };
+    let parent = Group::new("memory", "dead-kubepods");
+    let (dead, well) = (parent.below(&"3f".repeat(32)), tempfile::tempdir().unwrap());
+    let config = well.path().join("containers").join("3f".repeat(32));
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
+    let mount = DeadMount::new(&disk);
+    let docker = vec![mount.0.path().to_owned(), well.path().to_owned()];
+    let readers = Readers::<FileAsk>::start(Path::new("/proc")).unwrap();
+    let first = readers.pids().next().unwrap();
+    let runtimes = Runtimes { docker, ..Runtimes::default() };
+    let mut looker = Looker(CgroupsCollector::new(&Roots::default(), runtimes, Some(readers)), Section::default());
+    let (mut name, mut longest) = (None, 0.0_f64);
+    let began = now();
+    while name.is_none() && now().since(began) < 15.0 {
+        let pass = now();
+        name = looker.row(&dead.path).container.unwrap().name;
+        longest = longest.max(now().since(pass));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("named after {:.1} s, longest pass {:.1} ms", now().since(began), longest * 1000.0);
+    assert_eq!(name.as_deref(), Some("web"), "from the disk that is well, when the other one is given up");
+    assert!(now().since(began) > 4.0 && longest < 0.5);
+    let told = |cgroups: &Cgroups| cgroups.gaps.iter().any(|gap| gap.what.contains("do not answer"));
+    assert!(told(looker.look()), "{:?}", looker.look().gaps);
+    settle_in(first, "D");
+    drop(mount);
+    settle_in(first, "Z");
+}
+
+#[test]
+fn a_dead_disk_under_a_runtime_does_not_delay_the_exit() {
+    skip_unless_able!();
+    let Some(disk) = DeadDisk::start() else {
+        println!("SKIPPED: no /dev/fuse");
+        return;
+    };
+    let parent = Group::new("memory", "exit-kubepods");
+    let container = parent.below(&"3f".repeat(32));
+    // In a mount namespace of its own, where docker's directory is on the disk that has died.
+    let own = format!(
+        "mount -t tmpfs none /var/lib; mkdir /var/lib/docker; {MOUNT_DEAD} /var/lib/docker; exec \"$@\" </dev/null"
+    );
+    let mut whytop = disk.command(&format!("exec unshare -m sh -ec '{own}' sh \"$@\""));
+    whytop.args([env!("CARGO_BIN_EXE_whytop"), "why", "--for", "1s", "--json"]);
+    let began = now();
+    let mut whytop = whytop.stdout(Stdio::null()).spawn().unwrap();
+    while whytop.try_wait().unwrap().is_none() && now().since(began) < 20.0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let took = now().since(began);
+    println!("ended after {took:.2} s");
+    drop((container, parent));
+    assert!(took < 3.0, "{took}");
 }

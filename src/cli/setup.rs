@@ -3,7 +3,6 @@
 use super::args::Global;
 use super::theme;
 use crate::collect::Roots;
-use crate::collect::readers::Readers;
 use crate::collect::sampler::{Sampler, SamplerOptions};
 use crate::config::{Config, ConfigError};
 use crate::detect::{RuleConfig, Window};
@@ -102,7 +101,7 @@ impl Host {
         let settings = Settings::load(global)?;
         let roots = Roots { proc: tree("--proc", &global.proc)?, sys: tree("--sys", &global.sys)? };
         let startup = startup::prepare(&roots);
-        let pids = startup.readers.iter().flat_map(Readers::pids);
+        let pids = startup.readers.pids();
         let readers = pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect();
         Ok(Self { settings, roots, startup, readers })
     }
@@ -129,7 +128,7 @@ impl Host {
     }
 
     fn sampler(&mut self, options: SamplerOptions) -> Sampler {
-        Sampler::start(self.roots.clone(), options, LANE_STACK_BYTES, self.startup.readers.take())
+        Sampler::start(self.roots.clone(), options, LANE_STACK_BYTES, std::mem::take(&mut self.startup.readers))
     }
 }
 

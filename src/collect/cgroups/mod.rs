@@ -13,6 +13,7 @@ mod v2;
 mod walk;
 
 use super::containers::{Names, Runtimes};
+use super::readers::{FileAsk, Readers};
 use super::{Collector, Context, Roots, io, now, text};
 use crate::snapshot::{CgroupLayout, Cgroups, Counters, Gap, Hierarchy, Moment, Section, Text};
 use files::{File, Files, Lacks, Reading};
@@ -59,15 +60,10 @@ pub struct CgroupsCollector {
 }
 
 impl CgroupsCollector {
-    /// Reads the host that `roots` shows.
+    /// Reads the host that `roots` shows. The files of `runtimes`, whose disks may hang, are read through `readers`;
+    /// without them within the pass, which is for tests and where no reader could be forked.
     #[must_use]
-    pub fn new(roots: &Roots) -> Self {
-        Self::with_runtimes(roots, Runtimes::of(roots))
-    }
-
-    /// As [`CgroupsCollector::new`], with container runtimes that keep their state in other places.
-    #[must_use]
-    pub fn with_runtimes(roots: &Roots, runtimes: Runtimes) -> Self {
+    pub fn new(roots: &Roots, runtimes: Runtimes, readers: Option<Readers<FileAsk>>) -> Self {
         Self {
             roots: roots.clone(),
             mounts: Mounts::default(),
@@ -82,7 +78,7 @@ impl CgroupsCollector {
             stat_stretch: 1,
             kills: None,
             turn: 0,
-            names: Names::start(runtimes),
+            names: Names::new(runtimes, readers),
         }
     }
 
@@ -272,8 +268,9 @@ impl CgroupsCollector {
                 }
             });
         };
-        self.names.absorb();
+        self.names.turn();
         fill(&mut self.names);
+        self.names.turn();
         if eager {
             self.names.settle(NAMES_WAIT);
             fill(&mut self.names);

@@ -1,4 +1,5 @@
 use super::CgroupsCollector;
+use crate::collect::containers::Runtimes;
 use crate::collect::{Collector, Context, Roots};
 use crate::snapshot::{Cgroup, CgroupLayout, Cgroups, Section};
 use std::path::Path;
@@ -7,9 +8,13 @@ const ID1: &str = "4b1d2341943bc7ff488fddd07a84a15e132182b580c52262029357151ddf1
 const POD: &str = "/kubepods.slice/kubepods-burstable-pod7c1d2e34_5a6b_4c7d_8e9f_0a1b2c3d4e5f.slice";
 const ID2: &str = "448b144bfe9de78ee277b9c9af5723e16dcd8691e15e67f4c3695afda19aa66c";
 
+pub(super) fn reading(roots: &Roots) -> CgroupsCollector {
+    CgroupsCollector::new(roots, Runtimes::of(roots), None)
+}
+
 fn collector(fixture: &str) -> CgroupsCollector {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
-    CgroupsCollector::new(&Roots { proc: dir.join("proc"), sys: dir.join("sys") })
+    reading(&Roots { proc: dir.join("proc"), sys: dir.join("sys") })
 }
 
 fn look(collector: &mut CgroupsCollector) -> Cgroups {
@@ -140,7 +145,7 @@ fn copy(fixture: &str) -> (tempfile::TempDir, CgroupsCollector) {
     }
     let dir = tempfile::tempdir().unwrap();
     all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture), dir.path());
-    let collector = CgroupsCollector::new(&Roots { proc: dir.path().join("proc"), sys: dir.path().join("sys") });
+    let collector = reading(&Roots { proc: dir.path().join("proc"), sys: dir.path().join("sys") });
     (dir, collector)
 }
 

@@ -230,7 +230,7 @@ mod tests {
         std::fs::create_dir_all(path("proc/self")).unwrap();
         std::fs::write(path("proc/self/mountinfo"), MOUNTINFO).unwrap();
         std::fs::create_dir_all(path("sys/fs/cgroup/memory")).unwrap();
-        let collector = CgroupsCollector::new(&Roots { proc: path("proc"), sys: path("sys") });
+        let collector = super::super::tests::reading(&Roots { proc: path("proc"), sys: path("sys") });
         (dir, collector)
     }
 

@@ -2,78 +2,102 @@
 //!
 //! The socket may be systemd's, and a connection would start a daemon that is down: only a living one is asked.
 
+use super::files::Look;
 use super::runtimes::{Runtimes, with_labels};
 use crate::collect::now;
 use crate::snapshot::{Container, Moment};
 use rustc_hash::FxHashMap;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
-/// A hanging daemon is waited for this long.
-const DEADLINE: Duration = Duration::from_secs(1);
+/// A daemon may take this long.
+const DEADLINE_SECS: f64 = 5.0;
 /// A list stays good this long.
 const FRESH_SECS: f64 = 10.0;
 const BODY_MAX: usize = 32 << 20;
+const PID_MAX: u32 = 64;
 const REQUEST: &[u8] = b"GET /containers/json HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
 
-/// The last list of each daemon.
+/// The last list of each daemon. Nothing here waits.
 #[derive(Debug, Default)]
 pub struct Docker {
     asked: Option<Moment>,
     running: FxHashMap<String, Container>,
+    calls: Vec<Call>,
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct Call {
+    socket: OwnedFd,
+    began: Moment,
+    raw: Vec<u8>,
 }
 
 impl Docker {
     /// What the daemons say of the container `id`.
-    pub fn find(&mut self, runtimes: &Runtimes, id: &str) -> Option<Container> {
+    pub fn find(&mut self, runtimes: &Runtimes, id: &str, look: &mut Look<'_>) -> Option<Container> {
         let at = now();
-        if self.asked.is_none_or(|asked| at.since(asked) > FRESH_SECS) {
+        if self.calls.is_empty() && self.asked.is_none_or(|asked| at.since(asked) > FRESH_SECS) {
+            let sockets = runtimes.docker_sockets.iter();
+            let living: Vec<_> = sockets.filter(|(_, pid_file)| lives(pid_file, &runtimes.proc, look)).collect();
+            if look.pending {
+                return None;
+            }
             self.asked = Some(at);
             self.running.clear();
-            for (socket, pid_file) in &runtimes.docker_sockets {
-                if lives(pid_file, &runtimes.proc)
-                    && let Some(list) = ask(socket).as_deref().and_then(body)
-                {
-                    self.running.extend(containers(&list));
-                }
-            }
+            // The pid file beside it was read a moment ago: looking up the socket's path hangs no more than that did.
+            self.calls.extend(living.into_iter().filter_map(|(socket, _)| Call::start(socket, at)));
         }
+        look.pending |= !self.calls.is_empty();
         self.running.get(id).cloned()
     }
-}
 
-fn lives(pid_file: &Path, proc: &Path) -> bool {
-    let pid = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    pid.is_some_and(|pid| proc.join(pid.to_string()).exists())
-}
-
-/// The whole answer, head and body.
-fn ask(socket: &Path) -> Option<Vec<u8>> {
-    // Without NONBLOCK a connect waits for as long as a hanging daemon's backlog is full.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
-    rustix::net::connect(&fd, &SocketAddrUnix::new(socket).ok()?).ok()?;
-    let mut stream = UnixStream::from(fd);
-    stream.set_nonblocking(false).ok()?;
-    stream.set_write_timeout(Some(DEADLINE)).ok()?;
-    stream.write_all(REQUEST).ok()?;
-    let began = now();
-    let mut raw = Vec::new();
-    let mut chunk = vec![0; 64 * 1024];
-    while raw.len() < BODY_MAX {
-        let left = DEADLINE.checked_sub(Duration::from_nanos(now().0.saturating_sub(began.0)))?;
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).ok()?;
-        let n = stream.read(&mut chunk).ok()?;
-        raw.extend_from_slice(chunk.get(..n)?);
-        if n == 0 || body(&raw).is_some() {
-            return Some(raw);
-        }
+    /// Takes what daemons have answered. `true`: one has, or has failed to.
+    pub fn turn(&mut self, at: Moment) -> bool {
+        let before = self.calls.len();
+        let running = &mut self.running;
+        self.calls.retain_mut(|call| {
+            let ended = call.drain();
+            let list = body(&call.raw);
+            running.extend(list.iter().flat_map(|list| containers(list)));
+            list.is_none() && !ended && at.since(call.began) < DEADLINE_SECS
+        });
+        self.calls.len() < before
     }
-    None
+}
+
+impl Call {
+    fn start(socket: &Path, began: Moment) -> Option<Self> {
+        // Without NONBLOCK a connect waits for as long as a hanging daemon's backlog is full.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+        rustix::net::connect(&fd, &SocketAddrUnix::new(socket).ok()?).ok()?;
+        let sent = rustix::net::send(&fd, REQUEST, rustix::net::SendFlags::NOSIGNAL);
+        (sent == Ok(REQUEST.len())).then_some(Self { socket: fd, began, raw: Vec::new() })
+    }
+
+    /// Takes what is there. `true`: there will be no more.
+    fn drain(&mut self) -> bool {
+        while self.raw.len() < BODY_MAX {
+            self.raw.reserve(64 * 1024);
+            match rustix::io::read(&self.socket, rustix::buffer::spare_capacity(&mut self.raw)) {
+                Ok(0) => return true,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return error != Errno::AGAIN,
+            }
+        }
+        true
+    }
+}
+
+fn lives(pid_file: &Path, proc: &Path, look: &mut Look<'_>) -> bool {
+    let raw = look.file(pid_file, pid_file, PID_MAX);
+    let pid = raw.and_then(|raw| std::str::from_utf8(&raw).ok()?.trim().parse::<u32>().ok());
+    pid.is_some_and(|pid| proc.join(pid.to_string()).exists())
 }
 
 /// The body of a complete answer of status 200.
@@ -120,9 +144,12 @@ fn containers(list: &[u8]) -> Vec<(String, Container)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::Files;
     use super::*;
     use proptest::prelude::*;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
     const LIST: &str = r#"[{"Id":"ab","Names":["/web"],"Image":"bb","Labels":{}},{"Id":"cd"}]"#;
 
@@ -167,29 +194,54 @@ mod tests {
         (dir, Runtimes { docker_sockets: sockets, proc: "/proc".into(), ..Runtimes::default() })
     }
 
+    /// Looks until nothing is pending.
+    fn find(docker: &mut Docker, runtimes: &Runtimes, id: &str) -> Option<Container> {
+        let mut files = Files::new(None);
+        for _ in 0..5000 {
+            let mut look = Look::new(&mut files, now());
+            let found = docker.find(runtimes, id, &mut look);
+            if !look.pending {
+                return found;
+            }
+            files.turn(now());
+            docker.turn(now());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("it does not end");
+    }
+
     #[test]
     fn a_daemon_names_its_containers() {
         let (_dir, runtimes) = serve(Some(chunked(LIST)));
         let mut docker = Docker::default();
-        let web = docker.find(&runtimes, "ab").unwrap();
+        let web = find(&mut docker, &runtimes, "ab").unwrap();
         assert_eq!((web.name.as_deref(), web.image.as_deref()), (Some("web"), Some("bb")));
         // From the list that is fresh: the server answers once only.
-        assert_eq!(docker.find(&runtimes, "cd"), None);
+        assert_eq!(find(&mut docker, &runtimes, "cd"), None);
     }
 
     #[test]
-    fn a_hanging_daemon_costs_a_second() {
+    fn a_hanging_daemon_is_waited_for_by_nobody_and_given_up() {
         let (_dir, runtimes) = serve(None);
+        let (mut docker, mut files) = (Docker::default(), Files::new(None));
         let began = now();
-        assert_eq!(Docker::default().find(&runtimes, "ab"), None);
-        assert!((0.9..3.0).contains(&now().since(began)));
+        for _ in 0..20 {
+            docker.find(&runtimes, "ab", &mut Look::new(&mut files, now()));
+            files.turn(now());
+            assert!(!docker.turn(now()));
+        }
+        assert!(now().since(began) < 0.5);
+        assert_eq!(docker.calls.len(), 1);
+        assert!(docker.turn(Moment(now().0 + 6_000_000_000)));
+        let mut look = Look::new(&mut files, now());
+        assert_eq!((docker.find(&runtimes, "ab", &mut look), look.pending), (None, false));
     }
 
     #[test]
     fn a_dead_daemon_is_not_woken() {
         let (dir, runtimes) = serve(Some(chunked(LIST)));
         std::fs::write(dir.path().join("d.pid"), "4194305").unwrap();
-        assert_eq!(Docker::default().find(&runtimes, "ab"), None);
+        assert_eq!(find(&mut Docker::default(), &runtimes, "ab"), None);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Which container a cgroup path is, and what runtimes wrote down about it.
 
 mod docker;
+mod files;
 mod names;
 mod path;
 mod runtimes;

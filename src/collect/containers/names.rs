@@ -1,16 +1,15 @@
-//! Container names, read on a thread of their own that no pass waits for, and kept.
+//! Container names, looked up a little in every pass, which waits for none of them, and kept.
 
 use super::docker::Docker;
-use super::runtimes::{Answer, Runtimes, look_up};
+use super::files::{Files, Look};
+use super::runtimes::{Runtimes, look_up};
 use crate::collect::now;
+use crate::collect::readers::{FileAsk, Readers};
 use crate::snapshot::{Container, Gap, Moment, Text};
 use rustc_hash::FxHashMap;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-/// The thread parses JSON and nothing deep.
-const STACK_BYTES: usize = 256 * 1024;
-/// Questions under way at most; the rest is asked in later passes.
+/// Look-ups under way at most; the rest begins in later passes.
 const ASKED_MAX: usize = 1024;
 /// Containers remembered at most: those of a host that starts one a second for hours.
 const KNOWN_MAX: usize = 16_384;
@@ -18,76 +17,101 @@ const KNOWN_MAX: usize = 16_384;
 const RETRY_SECS: (f64, f64) = (10.0, 3600.0);
 /// From here on the files are said to hang, seconds.
 const LATE_SECS: f64 = 5.0;
-
-struct Ask {
-    id: Text,
-    path: Text,
-}
+/// Longest time that the look-ups of one turn may take, seconds.
+const TURN_SECS: f64 = 0.02;
 
 /// What runtimes say about containers, by id, for ever.
 #[derive(Debug)]
 pub struct Names {
-    asks: Option<SyncSender<Ask>>,
-    answers: Receiver<(Text, Answer)>,
+    runtimes: Runtimes,
+    files: Files,
+    docker: Docker,
     known: FxHashMap<Text, Known>,
+    under_way: Vec<Question>,
     denied: bool,
 }
 
 #[derive(Debug)]
+struct Question {
+    id: Text,
+    path: Text,
+    at: Moment,
+    waited_secs: f64,
+}
+
+#[derive(Debug)]
 enum Known {
-    Asked { at: Moment, waited_secs: f64 },
+    Asked,
     Found(Container),
     Nothing { at: Moment, retry_secs: f64 },
 }
 
 impl Names {
-    /// Starts the thread. Without one, containers keep the names that their paths give.
+    /// Names that `runtimes` keep, read through `readers`; without them files are read here and now, and may hang.
     #[must_use]
-    pub fn start(runtimes: Runtimes) -> Self {
-        let (asks, inbox) = sync_channel::<Ask>(ASKED_MAX);
-        let (outbox, answers) = channel();
-        let body = move || {
-            let mut docker = Docker::default();
-            while let Ok(ask) = inbox.recv() {
-                let mut answer = look_up(&runtimes, &ask.path, &ask.id);
-                answer.found = answer.found.or_else(|| docker.find(&runtimes, &ask.id));
-                if outbox.send((ask.id, answer)).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("container-names".into()).stack_size(STACK_BYTES).spawn(body);
-        Self { asks: thread.is_ok().then_some(asks), answers, known: FxHashMap::default(), denied: false }
-    }
-
-    /// Takes the answers that have come.
-    pub fn absorb(&mut self) {
-        while let Ok((id, answer)) = self.answers.try_recv() {
-            self.take(id, answer);
+    pub fn new(runtimes: Runtimes, readers: Option<Readers<FileAsk>>) -> Self {
+        Self {
+            runtimes,
+            files: Files::new(readers),
+            docker: Docker::default(),
+            known: FxHashMap::default(),
+            under_way: Vec::new(),
+            denied: false,
         }
     }
 
-    /// Waits for the answers under way, `longest` at most, unless the thread hangs already: one look at a host, without
-    /// a second one, has names as well.
+    /// Takes what has come, and asks for what is needed next. Never blocks.
+    pub fn turn(&mut self) {
+        let began = now();
+        self.files.sweep(began);
+        loop {
+            self.run(began);
+            let came = [self.files.turn(now()), self.docker.turn(now())].contains(&true);
+            if !came || now().since(began) > TURN_SECS {
+                return;
+            }
+        }
+    }
+
+    /// Turns until nothing is under way, for `longest` at most, unless files hang already: one look at a host, without a
+    /// second one, has names as well.
     pub fn settle(&mut self, longest: Duration) {
         let began = now();
-        while self.waiting_since().is_some() && self.late_secs(now()) < LATE_SECS {
-            let gone = Duration::from_nanos(now().0.saturating_sub(began.0));
-            let Some(left) = longest.checked_sub(gone) else { return };
-            let Ok((id, answer)) = self.answers.recv_timeout(left) else { return };
-            self.take(id, answer);
+        while !self.under_way.is_empty()
+            && self.late_secs(now()) < LATE_SECS
+            && now().since(began) < longest.as_secs_f64()
+        {
+            std::thread::sleep(Duration::from_millis(1));
+            self.turn();
         }
     }
 
-    fn take(&mut self, id: Text, answer: Answer) {
-        self.denied |= answer.denied && answer.found.is_none();
-        let waited = match self.known.get(&id) {
-            Some(Known::Asked { waited_secs, .. }) => *waited_secs,
-            _ => 0.0,
-        };
-        let retry_secs = (waited * 4.0).clamp(RETRY_SECS.0, RETRY_SECS.1);
-        let known = answer.found.map_or(Known::Nothing { at: now(), retry_secs }, Known::Found);
-        self.known.insert(id, known);
+    /// Runs the look-ups, in turn, as far as they come with what is there.
+    fn run(&mut self, began: Moment) {
+        let questions = std::mem::take(&mut self.under_way);
+        let mut questions = questions.into_iter();
+        let mut later = Vec::new();
+        for question in questions.by_ref() {
+            let mut look = Look::new(&mut self.files, began);
+            let mut found = look_up(&self.runtimes, &question.path, &question.id, &mut look);
+            if found.is_none() && !look.pending {
+                found = self.docker.find(&self.runtimes, &question.id, &mut look);
+            }
+            let Look { pending, denied, .. } = look;
+            if pending {
+                later.push(question);
+            } else {
+                self.denied |= denied && found.is_none();
+                let retry_secs = (question.waited_secs * 4.0).clamp(RETRY_SECS.0, RETRY_SECS.1);
+                let known = found.map_or(Known::Nothing { at: began, retry_secs }, Known::Found);
+                self.known.insert(question.id, known);
+            }
+            if now().since(began) > TURN_SECS {
+                break;
+            }
+        }
+        // Those that had no turn come first in the next one.
+        self.under_way.extend(questions.chain(later));
     }
 
     /// Adds what is known to `container`, which lives at `path`, and asks for what isn't. `true`: it is complete.
@@ -100,17 +124,17 @@ impl Names {
                 merge(container, found);
                 return true;
             }
-            Some(Known::Asked { .. }) => return false,
+            Some(Known::Asked) => return false,
             Some(Known::Nothing { at: asked, retry_secs }) if at.since(*asked) < *retry_secs => return false,
             Some(Known::Nothing { retry_secs, .. }) => *retry_secs,
             None => 0.0,
         };
-        let ask = Ask { id: container.id.clone(), path: path.clone() };
-        if self.asks.as_ref().is_some_and(|asks| asks.try_send(ask).is_ok()) {
+        if self.under_way.len() < ASKED_MAX {
             if self.known.len() >= KNOWN_MAX {
-                self.known.retain(|_, known| matches!(known, Known::Asked { .. }));
+                self.known.retain(|_, known| matches!(known, Known::Asked));
             }
-            self.known.insert(container.id.clone(), Known::Asked { at, waited_secs });
+            self.known.insert(container.id.clone(), Known::Asked);
+            self.under_way.push(Question { id: container.id.clone(), path: path.clone(), at, waited_secs });
         }
         false
     }
@@ -118,9 +142,9 @@ impl Names {
     /// What keeps names from being known.
     #[must_use]
     pub fn gap(&self, at: Moment) -> Option<Gap> {
-        let (what, fix) = if self.asks.is_none() {
-            ("names of containers: no thread could be started", "free tasks (pids.max, threads-max)")
-        } else if self.late_secs(at) > LATE_SECS {
+        let (what, fix) = if self.files.alive() == Some(0) {
+            ("names of new containers: every reader process is stuck", "restart whytop when the host is well")
+        } else if self.files.hang(at) || self.late_secs(at) > LATE_SECS {
             ("names of new containers: their runtime's files do not answer", "the disk that holds them")
         } else if self.denied {
             ("names of containers", "root: runtimes keep their files private")
@@ -130,13 +154,8 @@ impl Names {
         Some(Gap { what: what.into(), fix: fix.into() })
     }
 
-    fn waiting_since(&self) -> Option<Moment> {
-        let asked = |known: &Known| if let Known::Asked { at, .. } = known { Some(*at) } else { None };
-        self.known.values().filter_map(asked).min()
-    }
-
     fn late_secs(&self, at: Moment) -> f64 {
-        self.waiting_since().map_or(0.0, |since| at.since(since))
+        self.under_way.iter().map(|question| at.since(question.at)).fold(0.0, f64::max)
     }
 }
 
@@ -156,6 +175,7 @@ fn merge(container: &mut Container, found: &Container) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn container(id: &str) -> Container {
         Container { runtime: "kubernetes".into(), id: id.into(), ..Container::default() }
@@ -169,29 +189,36 @@ mod tests {
         (dir, Runtimes { docker, ..Runtimes::default() })
     }
 
+    fn asked(names: &mut Names, path: &str, id: &str, at: Moment) -> Option<Container> {
+        let mut container = container(id);
+        names.fill(&path.into(), &mut container, at).then_some(container)
+    }
+
     #[test]
     fn a_name_comes_late_and_stays() {
         let (dir, runtimes) = host(r#"{"Name":"/web"}"#);
-        let mut names = Names::start(runtimes);
-        let (path, at) = (Text::from("/docker/ab"), now());
-        assert!(!names.fill(&path, &mut container("ab"), at));
-        names.settle(Duration::from_secs(20));
-        std::fs::remove_dir_all(dir.path().join("containers")).unwrap();
-        let mut web = container("ab");
-        assert!(names.fill(&path, &mut web, at));
-        assert_eq!((&*web.runtime, web.name.as_deref(), &*web.id), ("docker", Some("web"), "ab"));
-        assert_eq!(names.gap(at), None);
+        for readers in [None, Readers::start(Path::new("/proc")).ok()] {
+            let through_readers = readers.is_some();
+            let mut names = Names::new(runtimes.clone(), readers);
+            assert_eq!(asked(&mut names, "/docker/ab", "ab", now()), None);
+            names.settle(Duration::from_secs(20));
+            std::fs::rename(dir.path().join("containers"), dir.path().join("gone")).unwrap();
+            let web = asked(&mut names, "/docker/ab", "ab", now()).unwrap();
+            assert_eq!((&*web.runtime, web.name.as_deref(), &*web.id), ("docker", Some("web"), "ab"));
+            assert_eq!(names.gap(now()), None);
+            std::fs::rename(dir.path().join("gone"), dir.path().join("containers")).unwrap();
+            assert_eq!(names.files.alive(), through_readers.then_some(3));
+        }
     }
 
     #[test]
     fn nothing_found_is_asked_again_ever_more_seldom() {
-        let mut names = Names::start(Runtimes::default());
-        let path = Text::from("/docker/cd");
+        let mut names = Names::new(Runtimes::default(), None);
         let mut at = now();
         let mut asks = 0;
         for _ in 0..600 {
-            names.fill(&path, &mut container("cd"), at);
-            asks += usize::from(names.waiting_since().is_some());
+            asked(&mut names, "/docker/cd", "cd", at);
+            asks += names.under_way.len();
             names.settle(Duration::from_secs(20));
             at = Moment(at.0 + 1_000_000_000);
         }
@@ -199,15 +226,43 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_disk_is_told_and_waits_for_nobody() {
-        let (_outbox, answers) = channel();
-        let (asks, _inbox) = sync_channel(8);
-        let mut names = Names { asks: Some(asks), answers, known: FxHashMap::default(), denied: false };
-        let then = Moment(now().0.saturating_sub(6_000_000_000));
-        names.fill(&"/docker/ab".into(), &mut container("ab"), then);
-        let began = now();
+    fn more_containers_than_a_pipe_holds_all_get_their_names() {
+        let (dir, runtimes) = host("{}");
+        // Each longer than a frame: a reply comes in pieces.
+        for n in 0..600 {
+            let one = dir.path().join(format!("containers/c{n}"));
+            std::fs::create_dir(&one).unwrap();
+            std::fs::write(one.join("config.v2.json"), format!(r#"{{"Name":"/n{n}","x":"{}"}}"#, "x".repeat(9000)))
+                .unwrap();
+        }
+        let mut names = Names::new(runtimes, Readers::start(Path::new("/proc")).ok());
+        for n in 0..600 {
+            asked(&mut names, "/docker/x", &format!("c{n}"), now());
+        }
         names.settle(Duration::from_secs(20));
-        assert!(now().since(began) < 5.0);
+        for n in 0..600 {
+            let found = asked(&mut names, "/docker/x", &format!("c{n}"), now()).unwrap();
+            assert_eq!(found.name.as_deref(), Some(&*format!("n{n}")));
+        }
+    }
+
+    #[test]
+    fn a_stuck_reader_is_told_and_waits_for_nobody() {
+        let (_dir, runtimes) = host(r#"{"Name":"/web"}"#);
+        let readers = Readers::start(Path::new("/proc")).unwrap();
+        for reader in readers.pids() {
+            let pid = rustix::process::Pid::from_raw(reader.try_into().unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        }
+        let mut names = Names::new(runtimes, Some(readers));
+        let then = Moment(now().0.saturating_sub(6_000_000_000));
+        asked(&mut names, "/docker/ab", "ab", then);
+        let began = now();
+        for _ in 0..10 {
+            names.turn();
+        }
+        names.settle(Duration::from_secs(20));
+        assert!(now().since(began) < 1.0);
         assert!(names.gap(now()).is_some_and(|gap| gap.what.contains("do not answer")));
     }
 }

@@ -1,21 +1,21 @@
 //! What container runtimes wrote down: files of docker, containerd, cri-o and podman.
 //!
-//! These files lie on disks that may hang, so only the thread of [`Names`](super::Names) reads them. Those on tmpfs
-//! come first.
+//! These files lie on disks that may hang, so a look-up asks for them and is run again when they have come. Those on
+//! tmpfs come first.
 
+use super::files::Look;
 use crate::collect::Roots;
 use crate::snapshot::{Container, Text};
-use rustix::fs::OFlags;
+use serde::Deserialize;
 use serde_json::Value;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// More than any container's own configuration.
-const CONFIG_MAX: u64 = 4 << 20;
+const CONFIG_MAX: u32 = 4 << 20;
 /// More than a list of thousands of containers.
-const LIST_MAX: u64 = 64 << 20;
+const LIST_MAX: u32 = 16 << 20;
 
 /// Where runtimes keep their state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,9 +62,10 @@ impl Runtimes {
     }
 
     /// The home directory of the user in whose slice `path` lies.
-    fn home(&self, path: &str) -> Option<PathBuf> {
+    fn home(&self, path: &str, look: &mut Look<'_>) -> Option<PathBuf> {
         let uid = path.split('/').find_map(|part| part.strip_prefix("user-")?.strip_suffix(".slice"))?;
-        let passwd = read(self.passwd.as_ref()?, CONFIG_MAX).ok()?;
+        let file = self.passwd.as_ref()?;
+        let passwd = look.file(file, file, CONFIG_MAX)?;
         let text = String::from_utf8_lossy(&passwd);
         let home = text.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -74,73 +75,78 @@ impl Runtimes {
     }
 }
 
-/// What was found about one container, or why nothing was.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Its names; the id is left empty.
-    pub found: Option<Container>,
-    /// Whether a file was there that we may not read.
-    pub denied: bool,
-}
-
-/// Looks a container's files up.
-pub fn look_up(runtimes: &Runtimes, path: &str, id: &str) -> Answer {
-    let mut answer = Answer::default();
+/// Looks a container's files up: its names, without the id. Where `look` says pending, the answer is not yet known.
+pub fn look_up(runtimes: &Runtimes, path: &str, id: &str, look: &mut Look<'_>) -> Option<Container> {
     // Ids come from directory names: never one that could leave its place.
     if id.is_empty() || id.contains('/') || id.starts_with('.') {
-        return answer;
+        return None;
     }
-    let home = runtimes.home(path);
+    let home = runtimes.home(path, look);
     let share = |below: &str| home.iter().map(|h| h.join(".local/share").join(below)).collect::<Vec<_>>();
     let storage: Vec<PathBuf> = runtimes.storage.iter().cloned().chain(share("containers/storage")).collect();
-    let moved = runtimes.docker_config.as_ref().and_then(|file| data_root(file, &runtimes.root));
+    let stores: Vec<(&Path, PathBuf)> = storage.iter().flat_map(|dir| stores(dir, look)).collect();
+    let moved = runtimes.docker_config.as_ref().and_then(|file| data_root(file, &runtimes.root, look));
     let docker = moved.into_iter().chain(runtimes.docker.iter().cloned()).chain(share("docker"));
 
-    let found = containerd(&runtimes.containerd, id, &mut answer)
-        .or_else(|| storage.iter().find_map(|dir| userdata(dir, id, &mut answer)))
+    containerd(&runtimes.containerd, id, look)
+        .or_else(|| stores.iter().find_map(|(place, store)| userdata(place, store, id, look)))
         .or_else(|| {
             docker.into_iter().find_map(|dir| {
-                json(&dir.join("containers").join(id).join("config.v2.json"), CONFIG_MAX, &mut answer)
-                    .and_then(|v| docker_names(&v))
+                let file = dir.join("containers").join(id).join("config.v2.json");
+                docker_names(&json(&dir, &file, look)?)
             })
         })
-        .or_else(|| storage.iter().find_map(|dir| stored(dir, id, &mut answer)));
-    answer.found = found;
-    answer
+        .or_else(|| stores.iter().find_map(|(place, store)| stored(place, store, id, look)))
 }
 
-fn data_root(file: &Path, root: &Path) -> Option<PathBuf> {
-    let config = json(file, CONFIG_MAX, &mut Answer::default())?;
+fn data_root(file: &Path, root: &Path, look: &mut Look<'_>) -> Option<PathBuf> {
+    let config = json(file, file, look)?;
     let dir = text_at(&config, "data-root").or_else(|| text_at(&config, "graph"))?;
     Some(root.join(dir.trim_start_matches('/')))
 }
 
-fn containerd(dirs: &[PathBuf], id: &str, answer: &mut Answer) -> Option<Container> {
+fn containerd(dirs: &[PathBuf], id: &str, look: &mut Look<'_>) -> Option<Container> {
     dirs.iter().find_map(|dir| {
-        let namespaces = std::fs::read_dir(dir).ok()?;
-        namespaces.take(64).filter_map(Result::ok).find_map(|namespace| {
-            let config = json(&namespace.path().join(id).join("config.json"), CONFIG_MAX, answer)?;
+        look.names(dir).iter().find_map(|namespace| {
+            let config = json(dir, &dir.join(namespace).join(id).join("config.json"), look)?;
             cri_names(config.get("annotations")?)
         })
     })
 }
 
-/// cri-o's and podman's OCI configuration: cri-o keeps the pod's names in its annotations.
-fn userdata(storage: &Path, id: &str, answer: &mut Answer) -> Option<Container> {
-    DRIVERS.iter().find_map(|driver| {
-        let file = storage.join(format!("{driver}-containers")).join(id).join("userdata/config.json");
-        crio_names(json(&file, CONFIG_MAX, answer)?.get("annotations")?)
-    })
+/// The `DRIVER-containers` directories of a storage of cri-o and podman, whichever the driver.
+fn stores<'a>(storage: &'a Path, look: &mut Look<'_>) -> Vec<(&'a Path, PathBuf)> {
+    let mut names = look.names(storage);
+    names.retain(|name| name.as_bytes().ends_with(b"-containers"));
+    names.iter().map(|name| (storage, storage.join(name))).collect()
 }
 
-const DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
+/// cri-o's and podman's OCI configuration: cri-o keeps the pod's names in its annotations.
+fn userdata(place: &Path, store: &Path, id: &str, look: &mut Look<'_>) -> Option<Container> {
+    crio_names(json(place, &store.join(id).join("userdata/config.json"), look)?.get("annotations")?)
+}
 
 /// The list that podman and cri-o share.
-fn stored(storage: &Path, id: &str, answer: &mut Answer) -> Option<Container> {
-    DRIVERS.iter().find_map(|driver| {
-        let list = json(&storage.join(format!("{driver}-containers/containers.json")), LIST_MAX, answer)?;
-        stored_names(list.as_array()?.iter().find(|c| text_at(c, "id") == Some(id))?)
-    })
+fn stored(place: &Path, store: &Path, id: &str, look: &mut Look<'_>) -> Option<Container> {
+    let raw = look.file(place, &store.join("containers.json"), LIST_MAX)?;
+    // It is long: read only when nothing else can be better.
+    if look.pending {
+        return None;
+    }
+    let list: Vec<Stored<'_>> = serde_json::from_slice(&raw).ok()?;
+    stored_names(list.iter().find(|entry| entry.id == id)?)
+}
+
+/// An entry of `containers.json`.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    names: Vec<Cow<'a, str>>,
+    /// JSON in a string.
+    #[serde(borrow)]
+    metadata: Option<Cow<'a, str>>,
 }
 
 /// `config.v2.json`: name, image, and kubelet's labels.
@@ -196,44 +202,26 @@ fn crio_names(annotations: &Value) -> Option<Container> {
     })
 }
 
-/// An entry of `containers.json`; its `metadata` is JSON in a string.
-fn stored_names(entry: &Value) -> Option<Container> {
-    let name = entry.get("names")?.as_array()?.first()?.as_str()?;
-    let metadata: Option<Value> = text_at(entry, "metadata").and_then(|m| serde_json::from_str(m).ok());
+fn stored_names(entry: &Stored<'_>) -> Option<Container> {
+    let name = entry.names.first()?;
+    let metadata: Option<Value> = entry.metadata.as_ref().and_then(|m| serde_json::from_str(m).ok());
     let image = metadata.as_ref().and_then(|m| text_at(m, "image-name")).map(Text::from);
-    Some(Container { name: Some(name.into()), image, ..Container::default() })
+    Some(Container { name: Some((&**name).into()), image, ..Container::default() })
 }
 
 fn text_at<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-fn json(file: &Path, max: u64, answer: &mut Answer) -> Option<Value> {
-    match read(file, max) {
-        Ok(raw) => serde_json::from_slice(&raw).ok(),
-        Err(error) => {
-            answer.denied |= error.kind() == std::io::ErrorKind::PermissionDenied;
-            None
-        }
-    }
-}
-
-/// A regular file of at most `max` bytes.
-fn read(file: &Path, max: u64) -> std::io::Result<Vec<u8>> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(file)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.len() > max {
-        return Err(std::io::ErrorKind::InvalidData.into());
-    }
-    let mut raw = Vec::new();
-    file.take(max).read_to_end(&mut raw)?;
-    Ok(raw)
+fn json(place: &Path, file: &Path, look: &mut Look<'_>) -> Option<Value> {
+    serde_json::from_slice(&look.file(place, file, CONFIG_MAX)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::Files;
     use super::*;
+    use crate::collect::now;
     use proptest::prelude::*;
 
     const ID: &str = "4b1d2341943bc7ff488fddd07a84a15e132182b580c52262029357151ddf1fab";
@@ -254,12 +242,26 @@ mod tests {
 
         fn look(&self, path: &str) -> Option<Container> {
             let runtimes = Runtimes::of(&Roots { proc: self.0.path().into(), sys: "/nowhere".into() });
-            look_up(&runtimes, path, ID).found
+            in_full(&runtimes, path, ID)
         }
 
         fn label(&self, path: &str) -> String {
             self.look(path).map_or_else(String::new, |c| format!("{} {}", c.runtime, c.label()))
         }
+    }
+
+    /// Runs a look-up until nothing is pending.
+    fn in_full(runtimes: &Runtimes, path: &str, id: &str) -> Option<Container> {
+        let mut files = Files::new(None);
+        for _ in 0..10 {
+            let mut look = Look::new(&mut files, now());
+            let found = look_up(runtimes, path, id, &mut look);
+            if !look.pending {
+                return found;
+            }
+            files.turn(now());
+        }
+        panic!("it does not end");
     }
 
     /// Cut from a file that docker 20.10 wrote.
@@ -341,9 +343,12 @@ mod tests {
         #[test]
         fn never_panics(raw: Vec<u8>, path in "(/|user-[0-9]{0,3}|.slice|\\PC){0,8}", id in "(\\.|/|[a-f0-9]|\\PC){0,9}") {
             if let Ok(value) = serde_json::from_slice::<Value>(&raw) {
-                let _ = (docker_names(&value), cri_names(&value), crio_names(&value), stored_names(&value));
+                let _ = (docker_names(&value), cri_names(&value), crio_names(&value));
             }
-            let _ = look_up(&Runtimes { passwd: Some("/etc/passwd".into()), ..Runtimes::default() }, &path, &id);
+            if let Ok(list) = serde_json::from_slice::<Vec<Stored<'_>>>(&raw) {
+                let _ = list.iter().filter_map(stored_names).count();
+            }
+            let _ = in_full(&Runtimes { passwd: Some("/etc/passwd".into()), ..Runtimes::default() }, &path, &id);
         }
     }
 }

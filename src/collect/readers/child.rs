@@ -2,56 +2,123 @@
 //!
 //! After the fork the child allocates nothing and takes no lock, so it is safe wherever the parent stood.
 
-use super::{Ask, Kind, REPLY_MAX, Reader};
+use super::Reader;
+use super::ask::{HEAD, Kind, Request, Wanted};
 use crate::collect::now;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
+use std::ffi::CStr;
 use std::io::Write;
+use std::mem::MaybeUninit;
 
-/// `kind << 64 | pid << 32 | tid` as a `u128`.
-const REQUEST: usize = 16;
 /// `errno (0 = none) << 32 | length` as a `u64`; the bytes follow.
 const HEADER: usize = 8;
+/// Most bytes of a frame: a shorter one, or one with an errno, ends the reply.
+pub(super) const FRAME: usize = 4096;
+/// A path with its NUL.
+pub(super) const PATH_MAX: usize = 1024;
 /// Room asked for in the reply pipe; an ordinary user may have so much.
 const PIPE_BYTES: usize = 1 << 20;
-/// Requests under way at most, so that a batch is below `PIPE_BUF` (4,096).
-const BATCH_MAX: usize = 4096 / REQUEST;
+/// Requests under way at most.
+const BATCH_MAX: usize = 256;
 
-/// Reads one file into `buf` without allocating; how many bytes.
-pub(in crate::collect) fn read_one(proc: BorrowedFd<'_>, ask: Ask, buf: &mut [u8; REPLY_MAX]) -> Result<usize, Errno> {
-    let mut path = [0_u8; 64];
-    let name = match ask.kind {
-        Kind::Cmdline => "cmdline",
-        Kind::Stack => "stack",
-    };
-    // The thread's own files: the leader's may be gone while threads live on.
-    write!(path.as_mut_slice(), "{}/task/{}/{name}\0", ask.pid, ask.tid).map_err(|_| Errno::NAMETOOLONG)?;
-    let path = std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-    let file = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut len = 0;
-    while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::read(&file, rest) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+/// Does the work without allocating and hands every frame of the reply to `sink`; the error is `sink`'s.
+pub(super) fn read(
+    proc: BorrowedFd<'_>,
+    wanted: Wanted<'_>,
+    buf: &mut [u8; FRAME],
+    sink: &mut impl FnMut(Result<&[u8], Errno>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let mut left = match wanted {
+        Wanted::Task(..) => FRAME,
+        Wanted::File(_, max) => max as usize,
+        Wanted::Names(_) => {
+            let listed = open(proc, wanted).and_then(|dir| names(&dir, buf));
+            return sink(listed.map(|len| buf.get(..len).unwrap_or_default()));
         }
+    };
+    let file = match open(proc, wanted) {
+        Ok(file) => file,
+        Err(error) => return sink(Err(error)),
+    };
+    loop {
+        let wanted = left.min(FRAME);
+        let part = buf.get_mut(..wanted).unwrap_or_default();
+        match read_into(&file, part) {
+            Ok(len) => {
+                left -= len;
+                sink(Ok(buf.get(..len).unwrap_or_default()))?;
+                if len < FRAME {
+                    return Ok(());
+                }
+            }
+            Err(error) => return sink(Err(error)),
+        }
+    }
+}
+
+fn open(proc: BorrowedFd<'_>, wanted: Wanted<'_>) -> Result<OwnedFd, Errno> {
+    let mut path = [0_u8; PATH_MAX];
+    let mut rest = path.as_mut_slice();
+    let named = match wanted {
+        // The thread's own files: the leader's may be gone while threads live on.
+        Wanted::Task(Kind::Cmdline, pid, tid) => write!(rest, "{pid}/task/{tid}/cmdline\0"),
+        Wanted::Task(Kind::Stack, pid, tid) => write!(rest, "{pid}/task/{tid}/stack\0"),
+        Wanted::File(path, _) | Wanted::Names(path) => rest.write_all(path).and_then(|()| rest.write_all(b"\0")),
+    };
+    named.map_err(|_| Errno::NAMETOOLONG)?;
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
+    // A FIFO or a device must not be waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match wanted {
+        Wanted::Task(..) => rustix::fs::openat(proc, path, flags, Mode::empty()),
+        Wanted::Names(_) => rustix::fs::openat(CWD, path, flags | OFlags::DIRECTORY, Mode::empty()),
+        Wanted::File(_, max) => {
+            let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+            let stat = rustix::fs::fstat(&file)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(Errno::INVAL);
+            }
+            if stat.st_size > i64::from(max) { Err(Errno::FBIG) } else { Ok(file) }
+        }
+    }
+}
+
+/// The names in `dir`, each with its NUL, as many as make less than a whole frame.
+fn names(dir: &OwnedFd, buf: &mut [u8; FRAME]) -> Result<usize, Errno> {
+    let mut entries = [MaybeUninit::uninit(); FRAME];
+    let mut list = RawDir::new(dir, &mut entries);
+    let mut len = 0;
+    while let Some(entry) = list.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes_with_nul();
+        if matches!(name, b".\0" | b"..\0") {
+            continue;
+        }
+        let end = len + name.len();
+        let Some(room) = buf.get_mut(len..end).filter(|_| end < FRAME) else { break };
+        room.copy_from_slice(name);
+        len = end;
     }
     Ok(len)
 }
 
-pub(super) fn encode_request(ask: Ask) -> [u8; REQUEST] {
-    ((ask.kind as u128) << 64 | u128::from(ask.pid) << 32 | u128::from(ask.tid)).to_ne_bytes()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "takes the packed words apart")]
-fn decode_request(bytes: [u8; REQUEST]) -> Option<Ask> {
-    let packed = u128::from_ne_bytes(bytes);
-    let kind = [Kind::Cmdline, Kind::Stack].into_iter().find(|kind| *kind as u128 == packed >> 64)?;
-    Some(Ask { kind, pid: (packed >> 32) as u32, tid: packed as u32, start_ticks: 0 })
+/// Does the work here and now: it may hang.
+pub(in crate::collect) fn read_here(proc: BorrowedFd<'_>, request: &impl Request) -> Result<Vec<u8>, Errno> {
+    let mut whole = Ok(Vec::new());
+    let mut keep = |part: Result<&[u8], Errno>| {
+        match (&mut whole, part) {
+            (Ok(bytes), Ok(part)) => bytes.extend(part),
+            (_, Err(error)) => whole = Err(error),
+            (Err(_), Ok(_)) => {}
+        }
+        Ok(())
+    };
+    read(proc, request.wanted(), &mut [0; FRAME], &mut keep)?;
+    whole
 }
 
 fn encode_header(outcome: Result<usize, Errno>) -> [u8; HEADER] {
@@ -62,8 +129,8 @@ fn encode_header(outcome: Result<usize, Errno>) -> [u8; HEADER] {
     (errno << 32 | len).to_ne_bytes()
 }
 
-/// The first reply in `bytes` and its length; `None` while it has not come whole.
-pub(super) fn decode_reply(bytes: &[u8]) -> Option<(Result<&[u8], Errno>, usize)> {
+/// The first frame in `bytes` and its length; `None` while it has not come whole.
+pub(super) fn decode_frame(bytes: &[u8]) -> Option<(Result<&[u8], Errno>, usize)> {
     let (&header, rest) = bytes.split_first_chunk::<HEADER>()?;
     let packed = u64::from_ne_bytes(header);
     let len = usize::try_from(packed & u64::from(u32::MAX)).ok()?;
@@ -74,7 +141,7 @@ pub(super) fn decode_reply(bytes: &[u8]) -> Option<(Result<&[u8], Errno>, usize)
 }
 
 /// Forks one reader over `proc`.
-pub(super) fn fork(proc: &OwnedFd) -> Result<Reader, Errno> {
+pub(super) fn fork<R>(proc: &OwnedFd) -> Result<Reader<R>, Errno> {
     let (requests_out, requests_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let (replies_out, replies_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let room = rustix::pipe::fcntl_setpipe_size(&replies_in, PIPE_BYTES)
@@ -92,10 +159,11 @@ pub(super) fn fork(proc: &OwnedFd) -> Result<Reader, Errno> {
             pid: Pid::from_raw(pid).ok_or(Errno::CHILD)?,
             requests: requests_in,
             replies: replies_out,
-            batch: (room / (HEADER + REPLY_MAX)).clamp(1, BATCH_MAX),
+            batch: (room / (HEADER + FRAME)).clamp(1, BATCH_MAX),
             under_way: std::collections::VecDeque::new(),
             progress: now(),
             partial: Vec::new(),
+            body: Vec::new(),
         }),
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),
     }
@@ -116,18 +184,22 @@ fn serve(proc: BorrowedFd<'_>, requests: BorrowedFd<'_>, replies: BorrowedFd<'_>
         exit();
     }
     detach([proc.as_raw_fd(), requests.as_raw_fd(), replies.as_raw_fd()]);
-    let mut buf = [0_u8; REPLY_MAX];
-    loop {
-        let mut request = [0_u8; REQUEST];
-        if fill(requests, &mut request).is_err() {
-            exit();
-        }
-        let outcome = decode_request(request).ok_or(Errno::INVAL).and_then(|ask| read_one(proc, ask, &mut buf));
-        let body = outcome.ok().and_then(|len| buf.get(..len)).unwrap_or_default();
-        if send(replies, &encode_header(outcome)).and_then(|()| send(replies, body)).is_err() {
-            exit();
-        }
-    }
+    let mut buf = [0_u8; FRAME];
+    let mut path = [0_u8; PATH_MAX];
+    let mut reply = |part: Result<&[u8], Errno>| {
+        send(replies, &encode_header(part.map(<[u8]>::len)))?;
+        send(replies, part.unwrap_or_default())
+    };
+    while receive(requests, &mut path).and_then(|wanted| read(proc, wanted, &mut buf, &mut reply)).is_ok() {}
+    exit();
+}
+
+fn receive<'a>(requests: BorrowedFd<'_>, path: &'a mut [u8; PATH_MAX]) -> Result<Wanted<'a>, Errno> {
+    let mut head = [0_u8; HEAD];
+    fill(requests, &mut head)?;
+    let path = path.get_mut(..Wanted::path_len(head)).ok_or(Errno::NAMETOOLONG)?;
+    fill(requests, path)?;
+    Wanted::decode(head, path).ok_or(Errno::INVAL)
 }
 
 /// Leaves the parent's session, terminal and descriptors; a reader must be neither immune nor hold a pipe open.
@@ -179,16 +251,21 @@ fn close_range(from: i32, to: i32) {
 }
 
 fn fill(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(), Errno> {
+    if read_into(from, buf)? == buf.len() { Ok(()) } else { Err(Errno::PIPE) }
+}
+
+/// Reads until `buf` is full or the end is there; how many bytes.
+fn read_into(from: impl AsFd, buf: &mut [u8]) -> Result<usize, Errno> {
     let mut len = 0;
     while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::read(from, rest) {
-            Ok(0) => return Err(Errno::PIPE),
+        match rustix::io::read(&from, rest) {
+            Ok(0) => break,
             Ok(n) => len += n,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(len)
 }
 
 fn send(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {

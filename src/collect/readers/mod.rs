@@ -1,17 +1,18 @@
 //! Helper processes for reads that can hang.
 //!
 //! Reading `cmdline` takes the target's `mmap_lock` and may fault in its pages; `stack` waits for an `execve` of the
-//! target to end. Both can sleep in D for as long as a dead disk lasts, and a thread in D keeps its whole process from
-//! exiting. So small processes, forked before any thread exists, do these reads:
+//! target to end; a file waits for its disk. All can sleep in D for as long as a dead disk lasts, and a thread in D keeps
+//! its whole process from exiting. So small processes, forked before any thread exists, do these reads:
 //!
 //! ```text
 //! collector ──ask()──▶ queue ──turn()──▶ pipe ─▶ reader ─▶ /proc/PID/cmdline
-//!           ◀─answers────────────────── pipe ◀─┘   └ silent for 200 ms and not runnable: killed, never waited for;
-//!                                                    a spare takes over, the pid is left alone for a while
+//!           ◀─answers────────────────── pipe ◀─┘   └ silent for too long and not runnable: killed, never waited for;
+//!                                                    a spare takes over, the place is left alone for a while
 //! ```
 //!
-//! No call here blocks.
+//! No call here blocks. Each collector has a pool of its own, so that a dead disk does not stop the other's reads.
 
+mod ask;
 mod child;
 
 use super::tasks::stat;
@@ -19,92 +20,84 @@ use crate::snapshot::Moment;
 use rustc_hash::FxHashMap;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::pipe::PIPE_BUF;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::collections::VecDeque;
 use std::path::Path;
 
-pub(in crate::collect) use child::read_one;
+pub use ask::{Ask, FileAsk, Kind, Request};
+pub(in crate::collect) use child::read_here;
 
 /// Readers forked at start: one works, the others are spares.
 const READERS: usize = 3;
-/// A request that is not answered for so long, by a reader that is not waiting for a CPU, is stuck.
-const STUCK_NS: u64 = 200_000_000;
-/// For so long a pid whose read got stuck is not read again.
+/// For so long a place whose read got stuck is not read again; longer while the stuck reader still hangs.
 const LEFT_ALONE_NS: u64 = 300_000_000_000;
 /// Requests that may wait; more are refused and asked again later.
 const QUEUE_MAX: usize = 65_536;
-/// Bytes of a file that are read at most.
-pub(in crate::collect) const REPLY_MAX: usize = 4096;
 
-/// What to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `/proc/PID/task/TID/cmdline`.
-    Cmdline,
-    /// `/proc/PID/task/TID/stack`: it is read of tasks in D, so it may use up spares only while one is left.
-    Stack,
+/// The pools that are forked at start; a collector without one reads by itself, and may hang.
+#[derive(Debug, Default)]
+pub struct Pools {
+    /// For command lines and kernel stacks.
+    pub tasks: Option<Readers>,
+    /// For the files of container runtimes.
+    pub files: Option<Readers<FileAsk>>,
 }
 
-impl Kind {
-    /// With fewer live readers than this the kind is refused.
-    fn readers_needed(self) -> usize {
-        match self {
-            Self::Cmdline => 1,
-            Self::Stack => 2,
-        }
+impl Pools {
+    /// Process ids of all readers.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.tasks.iter().flat_map(Readers::pids).chain(self.files.iter().flat_map(Readers::pids))
     }
-}
-
-/// One request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// Which file.
-    pub kind: Kind,
-    /// Process.
-    pub pid: u32,
-    /// Thread; the leader's is the pid.
-    pub tid: u32,
-    /// Start of the process, given back with the answer: by then the pid may be another's.
-    pub start_ticks: u64,
 }
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<R = Ask> {
     /// The request.
-    pub ask: Ask,
-    /// The file's first 4,096 bytes, or why not; `ETIMEDOUT` when the read got stuck.
+    pub ask: R,
+    /// What was read, or why not; `ETIMEDOUT` when the read got stuck.
     pub bytes: Result<Vec<u8>, Errno>,
 }
 
 /// The helper processes and what waits for them.
 #[derive(Debug)]
-pub struct Readers {
+pub struct Readers<R: Request = Ask> {
     /// The front one works.
-    live: VecDeque<Reader>,
+    live: VecDeque<Reader<R>>,
     /// Killed, not yet reaped: a process in D dies when it wakes.
     dying: Vec<Pid>,
-    queue: VecDeque<Ask>,
-    left_alone: FxHashMap<u32, Moment>,
+    queue: VecDeque<R>,
+    left_alone: FxHashMap<R::Place, LeftAlone>,
+}
+
+/// A place where a reader got stuck.
+#[derive(Clone, Copy, Debug)]
+struct LeftAlone {
+    until: Moment,
+    stuck: Pid,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct Reader<R> {
     pid: Pid,
     requests: OwnedFd,
     replies: OwnedFd,
-    /// Requests that may be under way: so few that all their replies fit into the pipe, so that silence means stuck.
+    /// Requests that may be under way.
     batch: usize,
-    under_way: VecDeque<Ask>,
-    /// When the reader last answered, or was given work while it had none.
+    under_way: VecDeque<R>,
+    /// When the reader last gave a byte, or was given work while it had none. One that waits for room in the pipe gives
+    /// bytes as soon as it is drained: silence means stuck.
     progress: Moment,
-    /// Bytes of a reply that has not come whole.
+    /// Bytes of a frame that has not come whole.
     partial: Vec<u8>,
+    /// Frames of a reply that has not come whole.
+    body: Vec<u8>,
 }
 
-impl Readers {
-    /// Forks the readers over the tree at `proc`. Call it on the main thread before any other exists: they are killed
-    /// when the thread that forked them ends.
+impl<R: Request> Readers<R> {
+    /// Forks the readers; requests of tasks go to the tree at `proc`. Call it on the main thread before any other exists:
+    /// they are killed when the thread that forked them ends.
     ///
     /// # Errors
     /// When not even one could be forked, or `proc` can't be opened.
@@ -135,23 +128,36 @@ impl Readers {
         self.live.iter().map(|r| r.pid.as_raw_nonzero().get().unsigned_abs())
     }
 
-    /// Queues a request; [`Readers::turn`] sends it. `false`: refused now (pid left alone, queue full, no reader).
-    pub fn ask(&mut self, ask: Ask, now: Moment) -> bool {
-        if self.live.len() < ask.kind.readers_needed() || self.queue.len() >= QUEUE_MAX {
+    /// Whether some place is left alone.
+    #[must_use]
+    pub fn leaves_alone(&self, now: Moment) -> bool {
+        self.left_alone.values().any(|alone| self.lasts(alone, now))
+    }
+
+    fn lasts(&self, alone: &LeftAlone, now: Moment) -> bool {
+        now < alone.until || self.dying.contains(&alone.stuck)
+    }
+
+    /// Queues a request; [`Readers::turn`] sends it. `false`: refused now (place left alone, queue full, no reader,
+    /// path too long).
+    pub fn ask(&mut self, ask: R, now: Moment) -> bool {
+        let full = self.queue.len() >= QUEUE_MAX || ask.wanted().path().len() >= child::PATH_MAX;
+        if full || self.live.len() < ask.readers_needed() {
             return false;
         }
-        if let Some(&until) = self.left_alone.get(&ask.pid) {
-            if now < until {
+        let place = ask.place();
+        if let Some(alone) = self.left_alone.get(&place) {
+            if self.lasts(alone, now) {
                 return false;
             }
-            self.left_alone.remove(&ask.pid);
+            self.left_alone.remove(&place);
         }
         self.queue.push_back(ask);
         true
     }
 
     /// Takes the answers that are there into `answers`, replaces a stuck reader, sends what waits. Never blocks.
-    pub fn turn(&mut self, now: Moment, answers: &mut Vec<Answer>) {
+    pub fn turn(&mut self, now: Moment, answers: &mut Vec<Answer<R>>) {
         self.dying.retain(|&pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)));
         while let Some(reader) = self.live.front_mut() {
             let lost = match reader.health(now, answers) {
@@ -162,16 +168,18 @@ impl Readers {
                 Health::Stuck => reader.under_way.pop_front(),
                 Health::Ended => None,
             };
-            if let Some(ask) = lost {
-                self.left_alone.insert(ask.pid, Moment(now.0.saturating_add(LEFT_ALONE_NS)));
-                answers.push(Answer { ask, bytes: Err(Errno::TIMEDOUT) });
+            let place = lost.as_ref().map(Request::place);
+            if let Some(place) = &place {
+                let until = Moment(now.0.saturating_add(LEFT_ALONE_NS));
+                self.left_alone.insert(place.clone(), LeftAlone { until, stuck: reader.pid });
             }
-            self.abandon(lost.map(|ask| ask.pid), answers);
+            answers.extend(lost.map(|ask| Answer { ask, bytes: Err(Errno::TIMEDOUT) }));
+            self.abandon(place.as_ref(), answers);
         }
     }
 
-    /// Kills the front reader and queues its other requests again, except those for the process it got stuck on.
-    fn abandon(&mut self, stuck_on: Option<u32>, answers: &mut Vec<Answer>) {
+    /// Kills the front reader and queues its other requests again, except those for the place it got stuck on.
+    fn abandon(&mut self, stuck_on: Option<&R::Place>, answers: &mut Vec<Answer<R>>) {
         let Some(reader) = self.live.pop_front() else { return };
         let _ = kill_process(reader.pid, Signal::KILL);
         self.dying.push(reader.pid);
@@ -179,17 +187,17 @@ impl Readers {
             self.queue.push_front(ask);
         }
         let live = self.live.len();
-        self.queue.retain(|&ask| {
-            let keep = Some(ask.pid) != stuck_on && live >= ask.kind.readers_needed();
+        self.queue.retain(|ask| {
+            let keep = stuck_on != Some(&ask.place()) && live >= ask.readers_needed();
             if !keep {
-                answers.push(Answer { ask, bytes: Err(Errno::TIMEDOUT) });
+                answers.push(Answer { ask: ask.clone(), bytes: Err(Errno::TIMEDOUT) });
             }
             keep
         });
     }
 }
 
-impl Drop for Readers {
+impl<R: Request> Drop for Readers<R> {
     fn drop(&mut self) {
         for pid in self.live.iter().map(|r| r.pid).chain(self.dying.iter().copied()) {
             let _ = kill_process(pid, Signal::KILL);
@@ -204,20 +212,20 @@ enum Health {
     Ended,
 }
 
-impl Reader {
-    fn health(&mut self, now: Moment, answers: &mut Vec<Answer>) -> Health {
-        if !self.drain(now, answers) {
+impl<R: Request> Reader<R> {
+    fn health(&mut self, now: Moment, answers: &mut Vec<Answer<R>>) -> Health {
+        if self.drain(now, answers).is_none() {
             return Health::Ended;
         }
-        if self.under_way.is_empty() || now.0.saturating_sub(self.progress.0) < STUCK_NS || self.waits_for_cpu() {
+        let silent_ns = now.0.saturating_sub(self.progress.0);
+        if self.under_way.is_empty() || silent_ns < R::PATIENCE_NS || self.waits_for_cpu() {
             return Health::Fine;
         }
         // It may have answered and gone to sleep between the drain and the look at its state.
-        let before = self.under_way.len();
-        match (self.drain(now, answers), self.under_way.len() < before) {
-            (false, _) => Health::Ended,
-            (true, true) => Health::Fine,
-            (true, false) => Health::Stuck,
+        match self.drain(now, answers) {
+            None => Health::Ended,
+            Some(0) => Health::Stuck,
+            Some(_) => Health::Fine,
         }
     }
 
@@ -229,40 +237,63 @@ impl Reader {
             && stat::parse_state(&line).is_some_and(|(_, state)| state == crate::snapshot::TaskState::Running)
     }
 
-    /// Reads what is there; `false` when the reader has ended.
-    fn drain(&mut self, now: Moment, answers: &mut Vec<Answer>) -> bool {
+    /// Reads what is there; how many bytes, `None` when the reader has ended.
+    fn drain(&mut self, now: Moment, answers: &mut Vec<Answer<R>>) -> Option<usize> {
+        let mut drained = 0;
         loop {
             self.partial.reserve(64 * 1024);
             match rustix::io::read(&self.replies, rustix::buffer::spare_capacity(&mut self.partial)) {
-                Ok(0) => return false,
-                Ok(_) => self.take_replies(now, answers),
+                Ok(0) => return None,
+                Ok(len) => {
+                    drained += len;
+                    self.progress = now;
+                    self.take_frames(answers);
+                }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return true,
-                Err(_) => return false,
+                Err(Errno::AGAIN) => return Some(drained),
+                Err(_) => return None,
             }
         }
     }
 
-    fn take_replies(&mut self, now: Moment, answers: &mut Vec<Answer>) {
+    fn take_frames(&mut self, answers: &mut Vec<Answer<R>>) {
         let mut taken = 0;
-        while let Some((outcome, used)) = child::decode_reply(self.partial.get(taken..).unwrap_or_default()) {
+        while let Some((outcome, used)) = child::decode_frame(self.partial.get(taken..).unwrap_or_default()) {
             taken += used;
-            self.progress = now;
-            if let Some(ask) = self.under_way.pop_front() {
-                answers.push(Answer { ask, bytes: outcome.map(<[u8]>::to_vec) });
+            let mut bytes = Ok(std::mem::take(&mut self.body));
+            match (outcome, &mut bytes) {
+                (Ok(frame), Ok(body)) => {
+                    body.extend(frame);
+                    if frame.len() == child::FRAME {
+                        self.body = std::mem::take(body);
+                        continue;
+                    }
+                }
+                (outcome, bytes) => *bytes = outcome.map(<[u8]>::to_vec),
             }
+            answers.extend(self.under_way.pop_front().map(|ask| Answer { ask, bytes }));
         }
         self.partial.drain(..taken);
     }
 
-    fn send(&mut self, queue: &mut VecDeque<Ask>, now: Moment) {
-        let count = self.batch.saturating_sub(self.under_way.len()).min(queue.len());
-        if count == 0 {
-            return;
-        }
-        let message: Vec<u8> = queue.iter().take(count).copied().flat_map(child::encode_request).collect();
-        // The batch is below PIPE_BUF: it goes as a whole or not at all.
-        if rustix::io::write(&self.requests, &message).is_ok_and(|sent| sent == message.len()) {
+    /// Sends what waits, in messages so short that each goes as a whole or not at all.
+    fn send(&mut self, queue: &mut VecDeque<R>, now: Moment) {
+        let mut message = Vec::new();
+        loop {
+            message.clear();
+            let mut count = 0;
+            for ask in queue.iter().take(self.batch.saturating_sub(self.under_way.len())) {
+                let before = message.len();
+                ask.wanted().encode(&mut message);
+                if message.len() > PIPE_BUF {
+                    message.truncate(before);
+                    break;
+                }
+                count += 1;
+            }
+            if count == 0 || rustix::io::write(&self.requests, &message) != Ok(message.len()) {
+                return;
+            }
             if self.under_way.is_empty() {
                 self.progress = now;
             }

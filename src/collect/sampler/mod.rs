@@ -12,7 +12,7 @@ mod roster;
 pub use governor::Load;
 pub use lane::{Lane, Rhythm};
 
-use super::readers::Readers;
+use super::readers::Pools;
 use super::{Context, Roots, now, wall_unix_ns};
 use crate::snapshot::{KernelLog, LaneCost, Moment, Own, Section, Snapshot, TaskKey};
 use governor::Governor;
@@ -61,7 +61,7 @@ impl Sampler {
     /// Starts the lanes over the trees of `roots`, each on a thread with a stack of `stack_bytes`. `readers` were forked
     /// before; without them reads that can hang are done on the lane itself.
     #[must_use]
-    pub fn start(roots: Roots, options: SamplerOptions, stack_bytes: usize, readers: Option<Readers>) -> Self {
+    pub fn start(roots: Roots, options: SamplerOptions, stack_bytes: usize, readers: Pools) -> Self {
         let lanes = roster::lanes(&roots, stack_bytes, readers);
         Self::new(roots, options, lanes)
     }

@@ -3,6 +3,7 @@
 use super::lane::{Lane, Rhythm, start};
 use super::without_events;
 use crate::collect::cgroups::CgroupsCollector;
+use crate::collect::containers::Runtimes;
 use crate::collect::cpu::CpuCollector;
 use crate::collect::detail::DetailCollector;
 use crate::collect::host::HostCollector;
@@ -10,7 +11,7 @@ use crate::collect::klog::KlogCollector;
 use crate::collect::memory::MemoryCollector;
 use crate::collect::net::NetCollector;
 use crate::collect::pressure::PressureCollector;
-use crate::collect::readers::Readers;
+use crate::collect::readers::Pools;
 use crate::collect::slab::SlabCollector;
 use crate::collect::sockets::SocketsCollector;
 use crate::collect::tasks::TasksCollector;
@@ -19,17 +20,18 @@ use crate::snapshot::{Detail, Section};
 use std::time::Duration;
 
 /// Starts every lane; the order is the order in which late ones are waited for.
-pub(super) fn lanes(roots: &Roots, stack: usize, readers: Option<Readers>) -> Vec<Box<dyn Lane>> {
+pub(super) fn lanes(roots: &Roots, stack: usize, readers: Pools) -> Vec<Box<dyn Lane>> {
     let each = Rhythm::default();
     let first = Rhythm { gives_tasks: true, ..each };
     let then = Rhythm { wants_tasks: true, ..each };
     let seldom = |every, every_eager| Rhythm { every, every_eager, ..each };
     let minute = Duration::from_mins(1);
+    let cgroups = CgroupsCollector::new(roots, Runtimes::of(roots), readers.files);
     vec![
-        start(TasksCollector::new(roots, readers), stack, first, |snap, s| snap.tasks = s, Section::clone),
+        start(TasksCollector::new(roots, readers.tasks), stack, first, |snap, s| snap.tasks = s, Section::clone),
         start(SocketsCollector::new(roots), stack, then, |snap, s| snap.sockets = s, Section::clone),
         start(NetCollector::new(roots), stack, then, |snap, s| snap.net = s, Section::clone),
-        start(CgroupsCollector::new(roots), stack, each, |snap, s| snap.cgroups = s, Section::clone),
+        start(cgroups, stack, each, |snap, s| snap.cgroups = s, Section::clone),
         start(HostCollector::new(roots), stack, seldom(minute, minute), |snap, s| snap.host = s, Section::clone),
         start(CpuCollector::new(roots), stack, each, |snap, s| snap.cpu = s, Section::clone),
         start(MemoryCollector::new(roots), stack, each, |snap, s| snap.memory = s, Section::clone),

@@ -14,7 +14,7 @@ pub(in crate::collect) mod stat;
 pub(in crate::collect) mod status;
 mod threads;
 
-use super::readers::{Answer, Ask, Kind, REPLY_MAX, Readers, read_one};
+use super::readers::{Answer, Ask, Kind, Readers, read_here};
 use super::{Collector, Context, Roots, now};
 use crate::snapshot::{Moment, Section, Task, TaskKey, Tasks, Text};
 use facts::{Facts, Refresh, TaskKind, Who};
@@ -190,9 +190,7 @@ impl TasksCollector {
         let at = now();
         for ask in reads.asks.drain(..) {
             let Some(readers) = &mut self.readers else {
-                let mut buf = [0; REPLY_MAX];
-                let bytes =
-                    read_one(reads.files.root(), ask, &mut buf).map(|len| buf.get(..len).unwrap_or_default().to_vec());
+                let bytes = read_here(reads.files.root(), &ask);
                 self.answers.push(Answer { ask, bytes });
                 continue;
             };
