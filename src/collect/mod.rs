@@ -13,6 +13,7 @@ pub mod io;
 pub mod kept;
 pub mod klog;
 pub mod memory;
+mod mountinfo;
 pub mod net;
 pub mod pressure;
 pub mod probe;

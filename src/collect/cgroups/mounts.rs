@@ -1,9 +1,12 @@
 //! Where the hierarchies are mounted: `mountinfo`, re-rooted below the injected roots.
 
+use crate::collect::mountinfo::{mounts, unescape};
 use crate::collect::{Roots, io};
+use procfs::process::MountInfo;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The trees that are read, in the order in which they give a row its inode.
@@ -27,16 +30,16 @@ pub struct Mount {
     /// Path of its mounted root inside the hierarchy; empty for the root itself.
     pub prefix: Vec<u8>,
     /// `major:minor`: two mounts with the same one are the same hierarchy.
-    pub device: Vec<u8>,
-    /// v1 controllers; `None` for v2.
-    pub controllers: Option<Vec<String>>,
+    pub device: String,
+    /// v1 controllers, among other options; `None` for v2.
+    pub controllers: Option<BTreeSet<String>>,
 }
 
 impl Mount {
     /// Whether it is the v1 hierarchy of `controller`.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
-        self.controllers.as_ref().is_some_and(|all| all.iter().any(|c| c == controller))
+        self.controllers.as_ref().is_some_and(|all| all.contains(controller))
     }
 }
 
@@ -74,29 +77,20 @@ pub fn discover(roots: &Roots) -> Result<Mounts, Errno> {
 
 /// Every cgroup mount of a `mountinfo` text, in its order.
 fn parse(raw: &[u8]) -> Vec<Mount> {
-    raw.split(|b| *b == b'\n').filter_map(parse_line).collect()
+    mounts(raw, "cgroup").filter_map(mount).collect()
 }
 
-/// `36 35 98:0 /root /point rw,noatime shared:1 - cgroup cgroup rw,memory`
-fn parse_line(line: &[u8]) -> Option<Mount> {
-    let mut fields = line.split(|b| *b == b' ');
-    let device = fields.nth(2)?;
-    let root = fields.next()?;
-    let point = fields.next()?;
-    let mut after = fields.skip_while(|f| *f != b"-").skip(1);
-    let kind = after.next()?;
-    let options = after.nth(1).unwrap_or_default();
-    let controllers = match kind {
-        b"cgroup2" => None,
-        b"cgroup" => {
-            Some(options.split(|b| *b == b',').map(|o| String::from_utf8_lossy(o).into_owned()).collect::<Vec<_>>())
-        }
+fn mount(info: MountInfo) -> Option<Mount> {
+    let controllers = match info.fs_type.as_str() {
+        "cgroup2" => None,
+        "cgroup" => Some(info.super_options.into_keys().collect()),
         _ => return None,
     };
-    let root = unescape(root);
+    let root = unescape(info.root);
     // `/..` is the root of a namespace outside of the reader's own: nothing is known of its place.
     let prefix = if root == b"/" || root.starts_with(b"/..") { Vec::new() } else { root };
-    Some(Mount { point: OsString::from_vec(unescape(point)).into(), prefix, device: device.to_vec(), controllers })
+    let point = OsString::from_vec(unescape(info.mount_point.as_os_str().as_bytes())).into();
+    Some(Mount { point, prefix, device: info.majmin, controllers })
 }
 
 /// One mount a hierarchy, those of no interest left out: the mount that shows most of it, then the first.
@@ -129,22 +123,6 @@ fn reroot(roots: &Roots, point: &Path) -> PathBuf {
         Ok(below) => roots.sys(below),
         Err(_) => roots.host_root().join(point.strip_prefix("/").unwrap_or(point)),
     }
-}
-
-/// mountinfo's octal escapes (`\040` for a space) undone.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) = (first, tail) {
-            out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-            rest = after;
-        } else {
-            out.push(first);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

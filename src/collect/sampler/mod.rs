@@ -16,6 +16,7 @@ use super::readers::Pools;
 use super::{Context, Roots, now, wall_unix_ns};
 use crate::snapshot::{KernelLog, LaneCost, Moment, Own, Section, Snapshot, TaskKey};
 use governor::Governor;
+use procfs::process::Process;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,13 +205,8 @@ pub(super) fn own_pid(roots: &Roots) -> u32 {
 
 /// Resident bytes of this process; always from the running system's `/proc`.
 fn rss_bytes() -> u64 {
-    let mut buf = Vec::new();
-    if super::io::read_path(std::path::Path::new("/proc/self/statm"), &mut buf).is_err() {
-        return 0;
-    }
-    let pages = buf.split(|b| *b == b' ').nth(1).and_then(|f| std::str::from_utf8(f).ok()?.parse::<u64>().ok());
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    pages.unwrap_or(0).saturating_mul(page)
+    let statm = Process::myself().and_then(|own| own.statm());
+    statm.map_or(0, |statm| statm.resident).saturating_mul(procfs::page_size())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What a pass was refused, as words that say what would help.
 
 use crate::collect::Roots;
+use crate::collect::mountinfo::{mounts, unescape};
 use crate::snapshot::{Gap, Task};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
+use std::os::unix::ffi::OsStrExt;
 
 /// What the kernel refused in one pass.
 #[derive(Debug, Default)]
@@ -68,13 +70,9 @@ fn mount_hides_pids(roots: &Roots) -> bool {
 
 /// Whether `mountinfo` has a proc mount on `point` with `hidepid=` other than 0.
 fn hides_pids(mountinfo: &[u8], point: &[u8]) -> bool {
-    mountinfo.split(|b| *b == b'\n').any(|line| {
-        let mut words = line.split(|b| *b == b' ');
-        words.nth(4) == Some(point)
-            && words.any(|word| {
-                word.split(|b| *b == b',')
-                    .any(|option| option.strip_prefix(b"hidepid=").is_some_and(|mode| !matches!(mode, b"0" | b"off")))
-            })
+    mounts(mountinfo, "proc").any(|mount| {
+        let mode = mount.super_options.get("hidepid").and_then(Option::as_deref);
+        unescape(mount.mount_point.as_os_str().as_bytes()) == point && mode.is_some_and(|m| !matches!(m, "0" | "off"))
     })
 }
 
