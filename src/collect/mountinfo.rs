@@ -13,7 +13,7 @@ pub fn mounts(raw: &[u8], kind: &str) -> impl Iterator<Item = MountInfo> {
         .filter_map(|line| MountInfo::from_line(std::str::from_utf8(line).ok()?).ok())
 }
 
-/// The kernel's octal escapes (`\\040` for a space) undone.
+/// The kernel's octal escapes (`\040` for a space) undone.
 pub fn unescape(path: impl AsRef<[u8]>) -> Vec<u8> {
     let mut rest = path.as_ref();
     let mut out = Vec::with_capacity(rest.len());
