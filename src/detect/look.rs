@@ -48,6 +48,15 @@ impl<'a> Look<'a> {
         Trend::over(self.history.series(subject, metric)?, from)
     }
 
+    /// When a task was `age_s` old: what a program takes while it starts is no trend.
+    #[must_use]
+    pub fn when_aged(&self, task: &Task, age_s: f64) -> Moment {
+        let per_second = self.snap.host.data().map_or(100, |h| h.ticks_per_sec.max(1));
+        let born_s = task.key.start_ticks as f64 / per_second as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "boot-clock ns, not negative")]
+        Moment(((born_s + age_s) * 1e9) as u64)
+    }
+
     /// A task's row.
     #[must_use]
     pub fn task(&self, key: TaskKey) -> Option<&'a Task> {

@@ -68,6 +68,14 @@ impl World {
         key
     }
 
+    /// A task that was born `at_s` seconds after boot; looks begin at 1001 s.
+    pub(crate) fn task_born(&mut self, pid: u32, comm: &str, at_s: u64) -> TaskKey {
+        self.task(pid, comm);
+        let row = self.tasks.rows.iter_mut().find(|t| t.key.pid == pid).unwrap();
+        row.key.start_ticks = at_s * 100;
+        row.key
+    }
+
     pub(crate) fn child(&mut self, parent: TaskKey, pid: u32, comm: &str) -> TaskKey {
         let key = self.task(pid, comm);
         let cgroup = self.row(parent).cgroup.clone();

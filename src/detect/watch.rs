@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 /// A finding ends when its condition has not been true for so long.
 const CLEAR_S: f64 = 2.0;
+/// A finding that stands is as bad as it was at its worst in so many seconds.
+const STAYS_WORST_S: f64 = 5.0;
 /// A case whose subject has gone is kept so long.
 const KEEP_GONE_S: f64 = 60.0;
 /// Findings of a frame at most, worst first.
@@ -25,6 +27,7 @@ struct Held {
     label: SubjectLabel,
     joints: Joints,
     worst: Severity,
+    worst_at: Moment,
     since: Moment,
     last_true: Moment,
     active: bool,
@@ -139,10 +142,16 @@ fn stand(state: &mut CaseState, rule: &Rule, subject: &Subject, verdict: Verdict
         return;
     }
     let first = verdict.since.unwrap_or(since);
+    let worse = old
+        .as_ref()
+        .map(|h| (h.worst, h.worst_at))
+        .filter(|&(worst, when)| worst > verdict.severity && at.since(when) <= STAYS_WORST_S);
+    let (worst, worst_at) = worse.unwrap_or((verdict.severity, at));
     state.held = Some(Box::new(Held {
         label: label_of(look, subject),
         joints: Joints::of(look, subject, &verdict),
-        worst: old.as_ref().map_or(verdict.severity, |h| h.worst.max(verdict.severity)),
+        worst,
+        worst_at,
         since: old.as_ref().filter(|h| h.active).map_or(first, |h| h.since.min(first)),
         last_true: at,
         active: true,

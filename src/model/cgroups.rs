@@ -133,11 +133,15 @@ fn sum_upwards(m: &mut Model, cgroups: &Cgroups, order: &[usize]) {
         let twice = cgroups.rows.get(row).and_then(|c| c.memory.as_ref()?.oom_group_kills).unwrap_or(0);
         facts.oom_kills = facts.oom_kills.saturating_sub(twice);
         let (tasks, blocked, zombies, kills) = (facts.tasks, facts.blocked, facts.zombies, facts.oom_kills);
-        let Some(up) = facts.parent.and_then(|p| m.cgroups.get_mut(p)) else { continue };
+        let parent = facts.parent;
+        let Some(up) = parent.and_then(|p| m.cgroups.get_mut(p)) else { continue };
         up.tasks = up.tasks.saturating_add(tasks);
         up.blocked = up.blocked.saturating_add(blocked);
         up.zombies = up.zombies.saturating_add(zombies);
-        up.oom_kills = up.oom_kills.saturating_add(kills);
+        let counted = parent.and_then(|p| cgroups.rows.get(p)?.memory.as_ref()).is_some_and(|mem| mem.counts_subtree);
+        if !counted {
+            up.oom_kills = up.oom_kills.saturating_add(kills);
+        }
     }
 }
 
@@ -158,6 +162,20 @@ mod tests {
         let mut m = Model { cgroups: vec![facts(0, None), facts(4, Some(0)), facts(2, Some(0))], ..Model::default() };
         sum_upwards(&mut m, &cgroups, &[0, 1, 2]);
         assert_eq!(m.cgroups.iter().map(|f| f.oom_kills).collect::<Vec<_>>(), [5, 4, 2]);
+    }
+
+    #[test]
+    fn counts_of_a_subtree_are_not_added_up_again() {
+        let rows = [("/", None), ("/pod", Some(3)), ("/pod/a", Some(2))].map(|(path, kills)| Cgroup {
+            key: crate::snapshot::CgroupKey { path: path.into(), inode: 0 },
+            memory: kills.map(|_| MemUse { oom_kills: kills, counts_subtree: true, ..MemUse::default() }),
+            ..Cgroup::default()
+        });
+        let cgroups = Cgroups { rows: rows.into(), ..Cgroups::default() };
+        let facts = |kills, parent| CgroupFacts { oom_kills: kills, parent, ..CgroupFacts::default() };
+        let mut m = Model { cgroups: vec![facts(0, None), facts(3, Some(0)), facts(2, Some(1))], ..Model::default() };
+        sum_upwards(&mut m, &cgroups, &[0, 1, 2]);
+        assert_eq!(m.cgroups.iter().map(|f| f.oom_kills).collect::<Vec<_>>(), [3, 3, 2]);
     }
 
     #[test]

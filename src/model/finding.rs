@@ -71,7 +71,7 @@ pub struct SubjectLabel {
 pub struct Finding {
     /// Rule id, for example `tcp.syn_sent_pile`: a public contract.
     pub id: &'static str,
-    /// How bad, at its worst while it was held.
+    /// How bad, at its worst in the last seconds in which it was true.
     pub severity: Severity,
     /// What it is about.
     pub subject: Subject,

@@ -18,8 +18,8 @@ pub struct Trend {
     pub rise: f64,
     /// Pairs that rise less pairs that fall, as a part of all pairs: −1 to 1 (Kendall's tau).
     pub agreement: f64,
-    /// Rise over the last quarter of the window.
-    pub late_rise: f64,
+    /// Slope of the last quarter of the window, per second.
+    pub late_per_s: f64,
     /// Seconds that were seen.
     pub span_s: f64,
 }
@@ -44,15 +44,23 @@ impl Trend {
             *last = newest;
         }
         let (first, last) = (*values.first()?, *values.last()?);
-        let late = *values.get(values.len().saturating_sub(1 + values.len().div_ceil(4)))?;
+        let quarter = values.len().div_ceil(4);
+        let late = *values.get(values.len().saturating_sub(1 + quarter))?;
+        let late_per_s = (last - late) / (quarter as f64 * step);
         let (per_s, agreement) = slopes(&values, step);
-        Some(Self { per_s, rise: last - first, agreement, late_rise: last - late, span_s })
+        Some(Self { per_s, rise: last - first, agreement, late_per_s, span_s })
     }
 
     /// Whether it rose most of the time and still rises at its end.
     #[must_use]
     pub fn grows(&self) -> bool {
-        self.per_s > 0.0 && self.agreement >= 0.6 && self.late_rise > 0.0
+        self.per_s > 0.0 && self.agreement >= 0.6 && self.late_per_s > 0.0
+    }
+
+    /// Whether it grows and does not slow down: only then does it say what will be.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.grows() && self.late_per_s >= self.per_s / 2.0
     }
 
     /// Whether it fell most of the time.
@@ -109,6 +117,15 @@ mod tests {
         assert!(!trend(&values).unwrap().grows());
         let step: Vec<f64> = (0..30).map(|t| if t < 15 { 10.0 } else { 90.0 }).collect();
         assert!(!trend(&step).unwrap().grows());
+    }
+
+    #[test]
+    fn what_slows_down_grows_but_does_not_go_on() {
+        let filling: Vec<f64> = (0..30).map(|t| 400.0 - 350.0 * 0.9_f64.powi(t)).collect();
+        let t = trend(&filling).unwrap();
+        assert!(t.grows() && !t.goes_on(), "{t:?}");
+        let line: Vec<f64> = (0..30).map(f64::from).collect();
+        assert!(trend(&line).unwrap().goes_on());
     }
 
     #[test]

@@ -34,11 +34,14 @@ pub struct MemUse {
     /// Times an allocation at this limit became an OOM (v2 local `oom`).
     pub ooms: Option<u64>,
     /// Tasks of this cgroup (not of its children) killed by the OOM killer: v1 `memory.oom_control` `oom_kill`,
-    /// v2 `memory.events.local` `oom_kill`. Counted where the victim was, not where the limit is.
+    /// v2 `memory.events.local` `oom_kill`. Counted where the victim was, not where the limit is. See `counts_subtree`.
     pub oom_kills: Option<u64>,
     /// Times `memory.oom.group` had all tasks of this cgroup killed: v2 local `oom_group_kill` (5.17). The kernel counts
     /// the first victim of each twice in `oom_kill`.
     pub oom_group_kills: Option<u64>,
+    /// Whether the counts of hits, OOMs and kills above are of the whole subtree: v2 before 5.2, which has no
+    /// `memory.events.local` but only the hierarchical `memory.events`.
+    pub counts_subtree: bool,
     /// v1 `memory.oom_control`.
     pub oom: Option<OomState>,
     /// Swap used; v1: `memsw.usage − usage`, at least 0.

@@ -100,7 +100,7 @@ fn v2_limit_above_and_victim_below() {
 fn v2_refused_swap_counts_for_all_above() {
     let pod = row(&look(&mut collector("cgroup2")), POD).memory.unwrap();
     assert_eq!((pod.swap_limit_bytes, pod.swap_limit_hits), (None, Some(484)));
-    assert_eq!((pod.limit_hits, pod.high_hits), (Some(35), Some(0)));
+    assert_eq!((pod.limit_hits, pod.high_hits, pod.counts_subtree), (Some(35), Some(0), false));
 }
 
 #[test]
@@ -114,6 +114,7 @@ fn v2_before_local_events_and_kernel_sums() {
     std::fs::write(pod.join("memory.stat"), stat.replace("kernel 151552\n", "")).unwrap();
     let memory = row(&look(&mut collector), POD).memory.unwrap();
     assert_eq!((memory.limit_hits, memory.ooms, memory.oom_kills), (Some(35), Some(1), Some(1)));
+    assert!(memory.counts_subtree);
     assert_eq!((memory.peak_bytes, memory.swap_limit_hits), (None, None));
     assert_eq!(memory.kmem_bytes, Some(81_920 + 5_352 + 25_480));
 }

@@ -20,9 +20,8 @@ pub fn probe_memory(memory: &mut Option<MemUse>, due: bool, files: &mut Files<'_
 
 /// `memory.events.local`; before 5.2 `memory.events`, which counts the whole subtree.
 pub fn read_events(memory: &mut MemUse, files: &mut Files<'_>, reading: &mut Reading) {
-    if !take_events(memory, files.read(File::MemoryEventsLocal, reading)) {
-        take_events(memory, files.read(File::MemoryEvents, reading));
-    }
+    memory.counts_subtree = !take_events(memory, files.read(File::MemoryEventsLocal, reading))
+        && take_events(memory, files.read(File::MemoryEvents, reading));
 }
 
 fn take_events(memory: &mut MemUse, raw: Option<&[u8]>) -> bool {

@@ -31,7 +31,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let n = case.value();
     let cgroups = case.look.snap.cgroups.data()?;
     let trend = case.trend();
-    let risen = trend.is_some_and(|t| t.rise >= case.knob("growth") && t.late_rise >= 0.0);
+    let risen = trend.is_some_and(|t| t.rise >= case.knob("growth") && t.late_per_s >= 0.0);
     if !case.reaches(n, case.knob("count")) && !risen {
         return None;
     }

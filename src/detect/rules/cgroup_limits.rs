@@ -1,6 +1,6 @@
 //! Cgroups at their limit of pids or of CPU time.
 
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::Subject;
 
@@ -10,7 +10,7 @@ pub(super) static RULES: &[Rule] = &[
         about: "a cgroup near or at its limit of tasks",
         effect: "a cgroup can't fork",
         knobs: &[Knob { key: "share", default: 0.9, unit: "of pids.max", about: "tasks that are a finding" }],
-        explains: &[],
+        explains: &[("kmsg.fork_rejected", Join::Cgroup)],
         hold_s: 1.0,
         measure: measure_pids,
         judge: judge_pids,
@@ -110,6 +110,21 @@ mod tests {
         s.world.cgroup("/job").pids = Some(PidsUse { current: 3, limit: Some(100), limit_hits: Some(0) });
         s.secs(3);
         assert!(!s.expect("cgroup.pids_limit").active);
+    }
+
+    #[test]
+    fn the_kernels_line_about_it_is_the_same_story() {
+        for (cgroup, stories) in [("/pod/job", 1), ("/other", 2)] {
+            let mut s = Script::new();
+            s.world.cgroup("/pod").pids = Some(PidsUse { current: 100, limit: Some(100), limit_hits: Some(0) });
+            s.world.cgroup("/pod/job");
+            s.secs(2);
+            s.world.log("fork_rejected", &[("cgroup", cgroup)]);
+            s.secs(2);
+            s.expect("kmsg.fork_rejected");
+            let told: Vec<_> = s.last().stories.iter().map(|t| s.last().findings[t.root].id).collect();
+            assert_eq!((told.len(), told[0]), (stories, "cgroup.pids_limit"), "{:#?}", s.messages());
+        }
     }
 
     #[test]

@@ -50,7 +50,6 @@ kinds! {
     "netdev_watchdog" Critical NOTHING "a network card stopped sending", "reset the link (ip link set DEV down/up); driver, firmware, cable";
     "mce" Critical NOTHING "the CPU reports a hardware error", "move the load away and check memory and CPU (mcelog, ras-mc-ctl)";
     "edac" Warning NOTHING "memory reports errors", "find the module (ras-mc-ctl --layout) and replace it";
-    "fork_rejected" Critical NOTHING "fork was refused by a pids limit", "find what forks there; the line names the forking cgroup, the limit may be above it";
     "tcp_out_of_memory" Critical NOTHING "TCP is out of memory", "find who holds unread or unsent data; then net.ipv4.tcp_mem";
     "tcp_orphans" Critical NOTHING "too many TCP sockets without a process", "see who closes without waiting; then net.ipv4.tcp_max_orphans";
     "kernel_oops" Critical NOTHING "the kernel hit a bug", "save the trace and plan a reboot: the kernel may be damaged";
@@ -82,7 +81,7 @@ fn events<'a>(look: &Look<'a>, kind: &'a str) -> impl Iterator<Item = (&'a LogEv
     look.log.recent_of(kind).filter(|(event, _)| !is_fallback(event))
 }
 
-fn measure(look: &Look<'_>, out: &mut Measures, kind: &'static str) {
+pub(super) fn measure(look: &Look<'_>, out: &mut Measures, kind: &'static str) {
     let mut counts: BTreeMap<Subject, i64> = BTreeMap::new();
     for (event, _) in events(look, kind) {
         let n = event.int("lines").unwrap_or(1).max(1).saturating_add(event.int("suppressed").unwrap_or(0).max(0));
@@ -93,7 +92,7 @@ fn measure(look: &Look<'_>, out: &mut Measures, kind: &'static str) {
     }
 }
 
-fn judge(case: &Case<'_>, kind: &'static str, severity: Severity, about: &str, advice: &str) -> Option<Verdict> {
+pub(super) fn judge(case: &Case<'_>, kind: &'static str, severity: Severity, about: &str, advice: &str) -> Option<Verdict> {
     let mine = |event: &LogEvent| subject(case.look, event) == case.now.subject;
     let (event, join) = events(case.look, kind).filter(|(event, _)| mine(event)).last()?;
     let waits = kind == "nfs_not_responding" && !answered(case, event, join);

@@ -36,6 +36,7 @@ rules! {
     net_link_saturated
     net_tables_full
     cgroup_limits
+    kmsg_fork_rejected
     tables_full
     host_load_blocked
     host_pressure

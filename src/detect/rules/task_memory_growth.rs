@@ -11,7 +11,8 @@ pub(super) static RULES: &[Rule] = &[Rule {
     effect: "its memory grows",
     knobs: &[
         Knob { key: "minutes", default: 10.0, unit: "min", about: "time left at which it is a finding" },
-        Knob { key: "sudden_minutes", default: 2.0, unit: "min", about: "the same when it was seen for less than 15 s" },
+        Knob { key: "sudden_minutes", default: 1.0, unit: "min", about: "the same of a process that has just started or was hardly seen" },
+        Knob { key: "sudden_used", default: 0.5, unit: "of the limit", about: "what must be used already for that" },
     ],
     explains: &[
         ("host.memory_exhausted", Join::Host),
@@ -70,28 +71,48 @@ fn room<'a>(look: &Look<'a>, task: &Task) -> Option<Room<'a>> {
     [cgroup(), host()].into_iter().flatten().min_by(|a, b| a.bytes.total_cmp(&b.bytes))
 }
 
+/// Every program takes memory while it starts.
+const STARTED_S: f64 = 30.0;
+/// What was seen for a shorter time is no trend yet.
+const TREND_S: f64 = 15.0;
+/// A trend is trusted for so many times the time that it was seen.
+const TRUST: f64 = 10.0;
+
 fn judge(case: &Case<'_>) -> Option<Verdict> {
-    let trend = case.trend_of(Metric::Rss).filter(Trend::grows)?;
+    let look = case.look;
     let task = case.task()?;
-    let room = room(case.look, task)?;
-    let minutes_left = room.bytes / trend.per_s / 60.0;
-    let horizon = if trend.span_s < 15.0 { case.knob("sudden_minutes") } else { case.knob("minutes") };
+    let started = look.when_aged(task, STARTED_S);
+    let young = look.age_s(started) < TREND_S;
+    let from = if young { look.trend_from() } else { look.trend_from().max(started) };
+    let trend = look.trend_of(&case.now.subject, Metric::Rss, from).filter(Trend::goes_on)?;
+    let room = room(look, task)?;
+    let per_s = trend.per_s.min(trend.late_per_s);
+    let minutes_left = room.bytes / per_s / 60.0;
+    let horizon = if young || trend.span_s < TREND_S {
+        let used = 1.0 - room.bytes / room.limit;
+        if used < case.knob("sudden_used") {
+            return None;
+        }
+        case.knob("sudden_minutes")
+    } else {
+        case.knob("minutes").min(trend.span_s * TRUST / 60.0)
+    };
     if minutes_left > horizon {
         return None;
     }
     let who = words::task(task);
     let message = format!(
         "{who} grows {}/min and reaches {} in {} (it holds {})",
-        words::bytes(trend.per_s * 60.0),
+        words::bytes(per_s * 60.0),
         room.words(),
         words::age(minutes_left * 60.0),
         words::bytes(case.value())
     );
     let mut verdict = case
         .verdict(Severity::Warning, "bytes", message)
-        .rate(trend.per_s)
+        .rate(per_s)
         .draw(Metric::Rss)
-        .rated("/proc/PID/stat", "rss", task.rss_bytes as f64, Some(trend.per_s))
+        .rated("/proc/PID/stat", "rss", task.rss_bytes as f64, Some(per_s))
         .number("/proc/PID/status", "VmSwap", task.swap_bytes.map(|b| b as f64))
         .number("memory", format!("left of {}", room.words()), room.bytes)
         .advise(format!("see what in {who} grows; restart it before it is killed, or raise the limit"));
@@ -121,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_leak_toward_its_cgroups_limit_is_found_with_the_time_left() {
-        let s = leak(MB, 20, Some(300 * MB));
+        let s = leak(MB, 40, Some(300 * MB));
         let f = s.expect("task.memory_growth");
         assert_eq!(f.limit, Some((300 * MB) as f64));
-        assert!(f.message.contains("app(9) grows 60 MB/min and reaches the 300 MB limit of /app in 3m"), "{}", f.message);
+        assert!(f.message.contains("app(9) grows 60 MB/min and reaches the 300 MB limit of /app in 3m3"), "{}", f.message);
     }
 
     #[test]
@@ -132,11 +153,46 @@ mod tests {
         leak(MB, 20, Some(RAM)).silent();
         leak(MB, 20, None).silent();
         leak(MB, 6, Some(300 * MB)).silent();
+        // 20 s of growth say nothing about what will be in four minutes.
+        leak(MB, 20, Some(300 * MB)).silent();
+    }
+
+    /// A process born `age` seconds before the first look, whose memory in MB is `rss` of the seconds since.
+    fn program(age: u64, limit: u64, secs: u64, rss: impl Fn(u64) -> u64) -> Script {
+        let mut s = Script::new();
+        let app = s.world.task_born(9, "app", 1001 - age);
+        s.world.in_cgroup(app, "/app");
+        s.world.cgroup_memory("/app").limit_bytes = Some(limit * MB);
+        for n in 0..secs {
+            s.world.row(app).rss_bytes = rss(n) * MB;
+            s.world.cgroup_memory("/app").usage_bytes = Some(rss(n) * MB);
+            s.secs(1);
+        }
+        s
+    }
+
+    #[test]
+    fn a_program_that_starts_warms_up_or_took_a_step_is_silent() {
+        // 5 MB a second from its birth on: a compiler.
+        program(0, 500, 40, |n| 20 + 5 * n).silent();
+        // A heap that fills ever more slowly.
+        program(40, 1000, 60, |n| 400 - (350.0 * 0.9_f64.powf(n as f64)) as u64).silent();
+        // Half of the limit at once.
+        program(100, 500, 40, |n| if n < 15 { 50 } else { 300 }).silent();
+        program(100, 500, 30, |n| 50 + 20 * n.min(12)).silent();
+    }
+
+    #[test]
+    fn a_program_that_starts_and_is_about_to_be_killed_is_found() {
+        let s = program(0, 300, 12, |n| 20 + 15 * n);
+        let f = s.expect("task.memory_growth");
+        assert!(f.message.contains("reaches the 300 MB limit of /app in 8 s"), "{}", f.message);
+        program(0, 3000, 12, |n| 20 + 15 * n).silent();
     }
 
     #[test]
     fn ends_when_it_holds_still_and_survives_missing_sections() {
-        let mut s = leak(MB, 20, Some(300 * MB));
+        let mut s = leak(MB, 40, Some(300 * MB));
         s.secs(40);
         assert!(!s.expect("task.memory_growth").active);
         let mut s = leak(MB, 3, Some(300 * MB));

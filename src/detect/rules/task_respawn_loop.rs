@@ -50,7 +50,13 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let paths = [parent.cgroup.as_ref(), child.cgroup.as_ref()];
+    // What enters another cgroup was started there by a container's runtime, or by systemd: a health check beside the
+    // kills of the container's own supervisor is no loop of theirs. What they start and what dies must be the same.
+    let outside = parent.cgroup != child.cgroup;
     let trouble = Trouble::beside(case, &child.comm, paths.into_iter().flatten(), facts.zombie_children)?;
+    if outside && trouble.victim.as_ref() != Some(&child.comm) {
+        return None;
+    }
     let who = words::task(parent);
     // The youngest child may be a helper beside the one that dies: the kernel's victim is the name to say.
     let name = trouble.victim.as_ref().unwrap_or(&child.comm);
@@ -142,6 +148,25 @@ mod tests {
         assert_eq!(s.last().findings[cause].id, "cgroup.oom_kill");
         s.secs(70);
         s.silent();
+    }
+
+    #[test]
+    fn a_runtime_is_not_blamed_for_what_the_containers_own_supervisor_does() {
+        for (victim, found) in [("java", false), ("worker", true)] {
+            let mut s = Script::new();
+            let shim = s.world.task(50, "containerd-shim");
+            s.world.in_cgroup(shim, "/system.slice/docker.service");
+            s.world.cgroup("/docker/web");
+            s.secs(1);
+            s.world.log("oom_kill", &[("scope", "memcg"), ("oom_memcg", "/docker/web"), ("task_memcg", "/docker/web"), ("victim_comm", victim)]);
+            for n in 0..6 {
+                s.world.tasks.rows.retain(|t| &*t.comm != "worker");
+                let check = s.world.child(shim, 5000 + n, "worker");
+                s.world.in_cgroup(check, "/docker/web");
+                s.secs(1);
+            }
+            assert_eq!(s.found("task.respawn_loop").is_some(), found, "{:#?}", s.messages());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A process whose threads grow without bound (story A).
 
-use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, earlier, words};
 use crate::model::{Metric, Severity, Trend};
 use crate::snapshot::Subject;
 
@@ -32,12 +32,20 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     }
 }
 
+/// Pools are filled while a program starts.
+const STARTED_S: f64 = 10.0;
+/// What has not grown for so long has stopped.
+const END_S: f64 = 6.0;
+
 fn judge(case: &Case<'_>) -> Option<Verdict> {
-    let trend = case.trend_of(Metric::Threads).filter(Trend::grows)?;
-    if !case.reaches(trend.rise, case.knob("growth")) {
+    let (look, subject) = (case.look, &case.now.subject);
+    let task = case.task()?;
+    let from = look.trend_from().max(look.when_aged(task, STARTED_S));
+    let trend = look.trend_of(subject, Metric::Threads, from).filter(Trend::goes_on)?;
+    let (late, _) = look.rise(subject, Metric::Threads, earlier(look.at(), END_S))?;
+    if late < 1.0 || !case.reaches(trend.rise, case.knob("growth")) {
         return None;
     }
-    let task = case.task()?;
     let who = words::task(task);
     let message = format!(
         "{who} has {} threads, {} more in {}, and still grows {}",
@@ -101,6 +109,23 @@ mod tests {
         let slow = s.world.task(101, "slow");
         grow(&mut s, slow, 1, 45);
         s.silent();
+    }
+
+    #[test]
+    fn a_pool_is_silent_once_it_is_full_or_while_its_program_starts() {
+        let mut s = Script::new();
+        let pool = s.world.task(100, "pool");
+        grow(&mut s, pool, 4, 20);
+        assert!(s.expect("task.thread_growth").active);
+        s.secs(10);
+        assert!(!s.expect("task.thread_growth").active);
+        let mut s = Script::new();
+        let jvm = s.world.task_born(100, "jvm", 1000);
+        grow(&mut s, jvm, 20, 10);
+        s.secs(5);
+        s.silent();
+        grow(&mut s, jvm, 20, 10);
+        s.expect("task.thread_growth");
     }
 
     #[test]

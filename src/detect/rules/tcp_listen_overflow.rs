@@ -78,7 +78,13 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let severity = if drops { Severity::Critical } else { Severity::Warning };
     let rate = case.rate(if port.drops.is_some() { "drops" } else { DROPS });
     let who = port.owner.map_or_else(|| "nobody known".into(), |owner| case.look.task_name(owner));
-    let lost = if drops { format!(" and drops {}", words::rate(rate)) } else { String::new() };
+    // A SYN that was dropped comes again after 1 s, 3 s, 7 s …: between such bursts nothing fails.
+    let before = case.grown("drops");
+    let lost = match (drops, before >= 1.0) {
+        (true, _) => format!(" and drops {}", words::rate(rate)),
+        (false, true) => format!(", {} dropped before", words::plural(before, "connection")),
+        (false, false) => String::new(),
+    };
     // Between two looks an accept queue may fill and empty again: its counter tells.
     let slow = port.full || (!syn_full && !cookies && case.grown_lately(OVERFLOWS) >= 1.0);
     let message = if slow {
@@ -167,6 +173,25 @@ mod tests {
         assert_eq!(f.severity, Severity::Critical);
         assert!(f.message.contains("nginx(80)") && f.message.contains("queue 17 of 16"), "{}", f.message);
         assert!(f.advice.iter().any(|a| a.contains("net.core.somaxconn=4096   # now 16")), "{:?}", f.advice);
+    }
+
+    #[test]
+    fn between_bursts_of_drops_nothing_fails_now() {
+        let mut s = web(17, 0);
+        s.secs(2);
+        s.world.sockets.listeners[0].drops = Some(12);
+        s.secs(4);
+        assert_eq!(s.expect("tcp.listen_overflow").severity, Severity::Critical);
+        s.secs(4);
+        assert_eq!(s.expect("tcp.listen_overflow").severity, Severity::Critical);
+        s.secs(4);
+        let f = s.expect("tcp.listen_overflow");
+        assert_eq!((f.severity, f.rate_per_s), (Severity::Warning, None));
+        assert!(f.message.ends_with("queue 17 of 16, 12 connections dropped before"), "{}", f.message);
+        s.world.sockets.listeners[0].drops = Some(14);
+        s.secs(1);
+        let f = s.expect("tcp.listen_overflow");
+        assert!(f.severity == Severity::Critical && f.message.contains("and drops 0."), "{}", f.message);
     }
 
     #[test]
