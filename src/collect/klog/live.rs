@@ -14,6 +14,8 @@ const RECORDS_PER_PASS: usize = 20_000;
 /// A record is at most 8 KiB with its escapes; a larger one makes the buffer grow.
 const RECORD_BYTES: usize = 16 << 10;
 const RECORD_BYTES_MAX: usize = 1 << 20;
+/// A report's lines come together: after so long none follows.
+const SILENT_S: f64 = 2.0;
 
 /// Reads the kernel's log from its oldest record on; each pass gives what is new. A container's or a debug pod's kernel
 /// is this one, whatever `/proc` is looked at.
@@ -22,6 +24,8 @@ pub struct KlogCollector {
     parser: Parser,
     /// Whether the last pass read to the end of the log.
     drained: bool,
+    /// Whether any pass has.
+    caught_up: bool,
 }
 
 enum Source {
@@ -44,7 +48,7 @@ impl KlogCollector {
     /// other.
     #[must_use]
     pub fn new(_roots: &Roots) -> Self {
-        Self { source: Source::None, parser: Parser::new(), drained: false }
+        Self { source: Source::None, parser: Parser::new(), drained: false, caught_up: false }
     }
 
     fn open(&mut self) -> Result<(), Errno> {
@@ -94,6 +98,17 @@ impl KlogCollector {
         }
     }
 
+    /// What the pass brought. The log's last report is left open for more lines; but what was there before the first look
+    /// is history, and must not come out as news in the next one.
+    fn events(&mut self, at: Moment) -> Vec<LogEvent> {
+        if !self.drained {
+            return self.parser.take();
+        }
+        let caught_up = std::mem::replace(&mut self.caught_up, true);
+        let silent = self.parser.newest().is_none_or(|newest| at.since(newest) > SILENT_S);
+        if !caught_up && silent { self.parser.finish() } else { self.parser.flush_idle() }
+    }
+
     fn section(&self, at: Moment, mut events: Vec<LogEvent>, lost: u64) -> Section<KernelLog> {
         for event in &mut events {
             // The log's clock may run ahead of the boot clock by some milliseconds.
@@ -123,8 +138,9 @@ impl Collector for KlogCollector {
     fn collect(&mut self, _cx: &Context) -> Section<KernelLog> {
         match self.pass() {
             Ok(lost) => {
-                let events = if self.drained { self.parser.flush_idle() } else { self.parser.take() };
-                self.section(now(), events, lost)
+                let at = now();
+                let events = self.events(at);
+                self.section(at, events, lost)
             }
             Err(error) => self.refused(error),
         }
@@ -207,6 +223,32 @@ mod tests {
         assert_eq!(record("no record"), 0);
         let events = parser.flush_idle();
         assert_eq!(events.iter().map(|e| e.line).collect::<Vec<_>>(), [511]);
+    }
+
+    /// The log's last report waits for more lines; one that was there before the first look must come out in it.
+    #[test]
+    fn the_last_report_of_the_log_is_of_the_first_pass() {
+        use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None);
+        let (log, fd) = pair.unwrap();
+        let record = |seq: u64, at: Moment, text: &str| {
+            let record = format!("6,{seq},{},-;{text}\n", at.0 / 1000);
+            send(&log, record.as_bytes(), SendFlags::empty()).unwrap();
+        };
+        let mut klog = KlogCollector::new(&Roots::default());
+        klog.source = Source::Kmsg(Kmsg { fd, buf: vec![0; RECORD_BYTES], next: None });
+        let hung = |pid| format!("INFO: task java:{pid} blocked for more than 120 seconds.");
+        let mut pids = || {
+            let section = klog.collect(&Context::default());
+            section.data().unwrap().events.iter().filter_map(|e| e.pid("pid")).collect::<Vec<_>>()
+        };
+        let boot = Moment(now().0.saturating_sub(suspended_ns()));
+        record(1, Moment(boot.0.saturating_sub(60_000_000_000)), &hung(7));
+        assert_eq!(pids(), [7]);
+        // What comes later may still grow by the next pass.
+        record(2, boot, &hung(8));
+        assert!(pids().is_empty());
+        assert_eq!(pids(), [8]);
     }
 
     /// syslog(2) is the way where /dev/kmsg is not there: it must tell the same of this kernel's log.

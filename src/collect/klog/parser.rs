@@ -16,6 +16,8 @@ pub struct Parser {
     no: u64,
     /// Added to the log's time since boot, nanoseconds.
     offset_ns: u64,
+    /// When the newest line was written, where the log has a clock that can be placed.
+    newest: Option<Moment>,
     last: Last,
 }
 
@@ -50,7 +52,7 @@ impl Parser {
     /// A parser at the start of a log.
     #[must_use]
     pub fn new() -> Self {
-        Self { kinds: kinds::all(), sink: Sink::default(), no: 0, offset_ns: 0, last: Last::default() }
+        Self { kinds: kinds::all(), sink: Sink::default(), no: 0, offset_ns: 0, newest: None, last: Last::default() }
     }
 
     /// For the log of this boot: its stamps lie `offset_ns` before `CLOCK_BOOTTIME`, which does not stop in suspend.
@@ -111,6 +113,12 @@ impl Parser {
         self.sink.take()
     }
 
+    /// When the newest line was written; `None` where the log has no clock that can be placed.
+    #[must_use]
+    pub fn newest(&self) -> Option<Moment> {
+        self.newest
+    }
+
     /// The events that are finished by now.
     pub fn take(&mut self) -> Vec<LogEvent> {
         self.sink.take()
@@ -127,6 +135,7 @@ impl Parser {
             stamp: &stamp,
             repeat: u.repeat,
         };
+        self.newest = head.at.or(self.newest);
         let bytes = if u.record { wrap::unescape(&u.text) } else { Cow::Borrowed(&*u.text) };
         let text = String::from_utf8_lossy(&bytes);
         let mut claimed = false;
