@@ -249,7 +249,9 @@ fn memory(frame: &Frame) -> Vec<Slot> {
     };
     let get = |name: &str| memory.meminfo.get(name);
     let show = |n: Option<u64>| n.map_or_else(|| "–".into(), num::bytes);
-    let cache = get("Cached").map(|c| c + get("Buffers").unwrap_or(0) + get("SReclaimable").unwrap_or(0));
+    let beside =
+        |cached: u64| ["Buffers", "SReclaimable"].iter().filter_map(|n| get(n)).fold(cached, u64::saturating_add);
+    let cache = get("Cached").map(beside);
     let free = format!("{}/{}", show(get("MemAvailable").or_else(|| get("MemFree"))), show(get("MemTotal")));
     let swap_total = get("SwapTotal").unwrap_or(0);
     let swap_used = swap_total.saturating_sub(get("SwapFree").unwrap_or(0));

@@ -47,8 +47,8 @@ pub struct History {
 
 /// Sockets that are not idle: neither ESTABLISHED nor LISTEN.
 fn restless(tally: &StateTally) -> f64 {
-    let all: u64 = tally.iter().sum();
-    let idle = tally_of(tally, TcpState::Established) + tally_of(tally, TcpState::Listen);
+    let all = tally.iter().copied().fold(0, u64::saturating_add);
+    let idle = tally_of(tally, TcpState::Established).saturating_add(tally_of(tally, TcpState::Listen));
     all.saturating_sub(idle) as f64
 }
 

@@ -123,7 +123,7 @@ fn split(frame: &Frame, meminfo: &Counters) -> Vec<Part> {
     let part = |name, bytes, role| Part { name, bytes, role, lit: None };
     // Shmem is counted in Cached, though it can only go to swap; Slab replaces its two halves on old kernels.
     let shmem = get("Shmem");
-    let cache = (get("Cached") + get("Buffers")).saturating_sub(shmem);
+    let cache = get("Cached").saturating_add(get("Buffers")).saturating_sub(shmem);
     let reclaimable = get("SReclaimable");
     let stuck = meminfo.get("SUnreclaim").unwrap_or_else(|| get("Slab").saturating_sub(reclaimable));
     let mut parts = vec![
@@ -134,10 +134,10 @@ fn split(frame: &Frame, meminfo: &Counters) -> Vec<Part> {
         Part { lit: worst(&["slab.", "cgroup.dying"]), ..part("stuck slab", stuck, Role::Text) },
         part("stacks", get("KernelStack"), Role::Text),
         part("tables", get("PageTables"), Role::Text),
-        part("huge pages", get("HugePages_Total") * get("Hugepagesize"), Role::Text),
+        part("huge pages", get("HugePages_Total").saturating_mul(get("Hugepagesize")), Role::Text),
     ];
     let free = get("MemFree");
-    let told: u64 = parts.iter().map(|p| p.bytes).sum::<u64>() + free;
+    let told: u64 = parts.iter().map(|p| p.bytes).fold(free, u64::saturating_add);
     // What no counter names: drivers, vmalloc, page-allocator users.
     parts.push(part("unnamed", get("MemTotal").saturating_sub(told), Role::Text));
     parts.push(Part { lit: worst(&["host.memory"]), ..part("free", free, Role::Rule) });

@@ -210,7 +210,7 @@ static IFACES: Grid<Port> = Grid {
         Column::number("backlog", "QUEUED", 6, "bytes waiting in its queueing disciplines", |f, r| {
             iface(f, r, |n, i| {
                 let queues = n.qdiscs.iter().filter(|q| q.iface == i.name && q.root);
-                Cell::Bytes(queues.map(|q| q.backlog_bytes).sum())
+                Cell::Bytes(queues.map(|q| q.backlog_bytes).fold(0, u64::saturating_add))
             })
         }).keep(35),
         Column::text("qdisc", "QDISC", 8, 14, "root queueing discipline", |f, r| {

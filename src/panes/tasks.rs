@@ -183,7 +183,7 @@ fn sum(frame: &Frame, row: &Row, value: fn(&Task) -> u64) -> Cell {
         return task(frame, row).map_or(Cell::Blank, |t| Cell::Count(value(t)));
     }
     let rows = frame.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
-    Cell::Count(row.members.iter().filter_map(|at| rows.get(*at)).map(value).sum())
+    Cell::Count(row.members.iter().filter_map(|at| rows.get(*at)).map(value).fold(0, u64::saturating_add))
 }
 
 fn state_letter(row: &Row, task: &Task) -> String {

@@ -25,7 +25,7 @@ fn unsettled(tally: &StateTally) -> u64 {
 }
 
 fn total(tally: &StateTally) -> u64 {
-    tally.iter().sum()
+    tally.iter().copied().fold(0, u64::saturating_add)
 }
 
 /// The states' columns, the same in every view: those in which sockets pile up, then the passing ones.

@@ -38,7 +38,7 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         let by_limit = limited.filter(|(f, _)| f.limit_row.is_some()).filter_map(|(_, c)| c.memory.as_ref()?.oom_kills);
         out.put(Subject::Host, 0.0)
             .counter("all", memory.vmstat.get("oom_kill"))
-            .counter("by limit", by_limit.sum::<u64>());
+            .counter("by limit", by_limit.fold(0, u64::saturating_add));
     }
 }
 

@@ -27,7 +27,7 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(net) = look.snap.net.data() else { return };
     for netns in &net.netns {
         let get = |name: &str| netns.counters.get(name);
-        let lost: u64 = LOST.iter().filter_map(|name| get(name)).sum();
+        let lost: u64 = LOST.iter().filter_map(|name| get(name)).fold(0, u64::saturating_add);
         out.put(Subject::Netns(netns.id), lost as f64)
             .counter("lost", lost)
             .counter(ABORT, get(ABORT))
@@ -51,7 +51,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
 fn judge_host(case: &Case<'_>) -> Option<Verdict> {
     let first = case.look.first_netns()?;
     let (pages, limit) = (case.value(), case.now.limit?);
-    let orphans: u64 = case.look.snap.net.data()?.netns.iter().filter_map(|n| n.sockstat.get("TCPorphan")).sum();
+    let orphans: u64 = case.look.snap.net.data()?.netns.iter().filter_map(|n| n.sockstat.get("TCPorphan")).fold(0, u64::saturating_add);
     let orphans_max = case.look.sysctl(first, "net.ipv4.tcp_max_orphans");
     let share = case.knob("share");
     let full = case.reaches(pages, limit * share);

@@ -29,7 +29,7 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         out.put(Subject::Netns(netns.id), tw as f64)
             .limit(look.sysctl(netns, BUCKETS))
             .counter(OVERFLOW, netns.counters.get(OVERFLOW))
-            .counter("log", look.log.recent_of("tw_overflow").map(|(e, _)| log_lines(e)).sum::<u64>());
+            .counter("log", look.log.recent_of("tw_overflow").map(|(e, _)| log_lines(e)).fold(0, u64::saturating_add));
     }
 }
 

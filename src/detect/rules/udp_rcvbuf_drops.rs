@@ -29,9 +29,9 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     }
     let Some(net) = look.snap.net.data() else { return };
     for netns in &net.netns {
-        let errors = NETNS_ERRORS.iter().filter_map(|name| netns.counters.get(name)).sum::<u64>();
+        let errors = NETNS_ERRORS.iter().filter_map(|name| netns.counters.get(name)).fold(0, u64::saturating_add);
         let sockets = look.snap.sockets.data().map(|s| s.udp.as_slice()).unwrap_or_default();
-        let seen = sockets.iter().filter(|s| s.key.netns == netns.id).map(|s| s.drops).sum::<u64>();
+        let seen = sockets.iter().filter(|s| s.key.netns == netns.id).map(|s| s.drops).fold(0, u64::saturating_add);
         out.put(Subject::Netns(netns.id), errors as f64).counter("errors", errors).counter("seen", seen);
     }
 }
