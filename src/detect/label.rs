@@ -2,7 +2,7 @@
 
 use super::{Look, Verdict};
 use crate::model::SubjectLabel;
-use crate::snapshot::{NetnsId, Subject, Task, TaskKey, Text};
+use crate::snapshot::{LogEvent, NetnsId, Subject, Task, TaskKey, Text};
 use std::net::{IpAddr, SocketAddr};
 
 /// The subject as words, while it can be seen.
@@ -35,7 +35,7 @@ pub fn label_of(look: &Look<'_>, subject: &Subject) -> SubjectLabel {
         }
         Subject::Cgroup(key) => {
             name_cgroup(look, &key.path, &mut label);
-            super::words::cgroup_name(look.cgroup(&key.path), &key.path)
+            super::words::cgroup_name(look.cgroup(&key.path).or_else(|| look.log.oom_cgroup(&key.path)), &key.path)
         }
         Subject::Iface(id, name) => {
             name_netns(look, *id, &mut label);
@@ -79,11 +79,11 @@ fn name_task(look: &Look<'_>, key: TaskKey, label: &mut SubjectLabel) {
     }
 }
 
-/// An OOM victim is gone before anything was seen of it: the kernel's line names it.
+/// An OOM victim or a hung task that is gone before anything was seen of it: the kernel's line names it.
 fn name_victim(look: &Look<'_>, key: TaskKey, label: &mut SubjectLabel) {
-    let mut kills = look.log.recent_of("oom_kill");
-    let Some((event, _)) = kills.find(|(event, _)| event.pid("victim_pid") == Some(key.pid)) else { return };
-    label.comm = event.text("victim_comm").cloned();
+    let pid = |event: &LogEvent| event.pid("victim_pid").or_else(|| event.pid("pid"));
+    let Some((event, _)) = look.log.recent().find(|(event, _)| pid(event) == Some(key.pid)) else { return };
+    label.comm = event.text("victim_comm").or_else(|| event.text("comm")).cloned();
     if let Some(path) = event.text("task_memcg") {
         name_cgroup(look, path, label);
     }
@@ -95,7 +95,7 @@ fn name_netns(look: &Look<'_>, id: NetnsId, label: &mut SubjectLabel) {
 
 fn name_cgroup(look: &Look<'_>, path: &Text, label: &mut SubjectLabel) {
     label.cgroup = Some(path.clone());
-    let Some(cgroup) = look.cgroup(path) else { return };
+    let Some(cgroup) = look.cgroup(path).or_else(|| look.log.oom_cgroup(path)) else { return };
     label.pod.clone_from(&cgroup.pod_uid);
     let Some(container) = &cgroup.container else { return };
     label.container = Some(container.label().into());

@@ -1,7 +1,7 @@
 //! Kernel-log events as they come in, each joined with the task it names while that can still be seen.
 
 use super::{Before, Model};
-use crate::snapshot::{LogEvent, Moment, Snapshot, Task, TaskKey};
+use crate::snapshot::{Cgroup, LogEvent, Moment, Snapshot, Task, TaskKey, Text, Thread};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 const EVENTS_MAX: usize = 1000;
 
 /// What an event was joined with when it came.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogJoin {
     /// When it was seen first.
     pub arrived: Moment,
@@ -19,6 +19,17 @@ pub struct LogJoin {
     pub task: Option<TaskKey>,
     /// Whether that task was the init of a container; `None` when it had gone, or lives in no pid namespace of its own.
     pub container_init: Option<bool>,
+    /// The memory cgroup that an OOM kill is about, as it was then or in the sample before: it often goes with its victim.
+    pub cgroup: Option<Arc<Cgroup>>,
+}
+
+impl LogEvent {
+    /// The memory cgroup that an OOM kill is about: the limit's, or the victim's where the line does not say. `None`
+    /// for a kill of the whole machine.
+    #[must_use]
+    pub fn oom_cgroup(&self) -> Option<&Text> {
+        (self.str("scope") != Some("global")).then(|| self.text("oom_memcg").or_else(|| self.text("task_memcg")))?
+    }
 }
 
 /// The events of a run, oldest first.
@@ -47,7 +58,8 @@ impl LogBook {
             // A ring that is read late still tells by its stamps what is old; without a stamp it is taken as old.
             let old = now.at == first_look || (first_read && event.at.is_none_or(|at| at < first_look));
             let (task, container_init) = named_task(event, now, m, before);
-            self.joins.push_back(LogJoin { arrived: now.at, history: old, task, container_init });
+            let cgroup = named_cgroup(event, now, m, before);
+            self.joins.push_back(LogJoin { arrived: now.at, history: old, task, container_init, cgroup });
             events.push_back(event.clone());
         }
         while events.len() > EVENTS_MAX {
@@ -80,6 +92,15 @@ impl LogBook {
         self.events.iter().zip(&self.joins).skip(skip)
     }
 
+    /// A cgroup that an OOM kill inside the window was about, as it was when it was seen last.
+    #[must_use]
+    pub fn oom_cgroup(&self, path: &str) -> Option<&Cgroup> {
+        self.recent_of("oom_kill")
+            .filter_map(|(_, join)| join.cgroup.as_deref())
+            .filter(|c| &*c.key.path == path)
+            .last()
+    }
+
     /// Those of one kind.
     pub fn recent_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a LogEvent, &'a LogJoin)> {
         self.recent().filter(move |(event, _)| &*event.kind == kind)
@@ -93,10 +114,12 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
     let same_name = |t: &&Task| comm.is_none_or(|c| c == &*t.comm);
     let earlier = || {
         let old = before.tasks.before(now.tasks.at().unwrap_or(now.at))?;
-        let row = old.data.rows.binary_search_by_key(&pid, |t| t.key.pid).ok()?;
-        old.data.rows.get(row).filter(same_name)
+        let row = old.data.rows.binary_search_by_key(&pid, |t| t.key.pid).ok();
+        row.and_then(|row| old.data.rows.get(row)).filter(same_name).or_else(|| of_thread(&old.data.rows, pid, comm))
     };
-    let live = m.by_pid.get(&pid).and_then(|key| now.tasks.data()?.rows.get(m.tasks.get(key)?.row)).filter(same_name);
+    let rows = now.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    let live = m.by_pid.get(&pid).and_then(|key| rows.get(m.tasks.get(key)?.row)).filter(same_name);
+    let live = live.or_else(|| of_thread(rows, pid, comm));
     match (earlier(), live) {
         // A zombie has lost its namespace: what it was before counts.
         (Some(old), _) => (Some(old.key), container_init(old)),
@@ -104,6 +127,22 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
         (None, Some(task)) => (Some(task.key), container_init(task)),
         (None, None) => (None, None),
     }
+}
+
+fn named_cgroup(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> Option<Arc<Cgroup>> {
+    let path = event.oom_cgroup()?;
+    let live = m.cgroup_by_path.get(path).and_then(|row| now.cgroups.data()?.rows.get(*row));
+    let earlier = || {
+        let old = before.cgroups.before(now.cgroups.at().unwrap_or(now.at))?;
+        old.data.rows.iter().find(|c| c.key.path == *path)
+    };
+    live.or_else(earlier).map(|cgroup| Arc::new(cgroup.clone()))
+}
+
+/// The process of a thread that does not sleep: a hung-task line names the thread.
+fn of_thread<'a>(rows: &'a [Task], tid: u32, comm: Option<&str>) -> Option<&'a Task> {
+    let is_it = |t: &Thread| t.tid == tid && comm.is_none_or(|c| c == &*t.comm);
+    rows.iter().find(|task| task.awake.iter().any(is_it))
 }
 
 /// A service's task is nobody's init and no member of a container: of it this says nothing.

@@ -25,11 +25,6 @@ pub(super) static RULES: &[Rule] = &[Rule {
     judge,
 }];
 
-/// A kill line of a memory cgroup: the limit's cgroup, or the victim's where the line does not say.
-fn owner_of(event: &LogEvent) -> Option<&Text> {
-    (event.str("scope") != Some("global")).then(|| event.text("oom_memcg").or_else(|| event.text("task_memcg")))?
-}
-
 /// Hits and OOMs at a cgroup's own limit.
 fn own_hits(mem: &MemUse) -> Option<u64> {
     limit_hits(mem).map(|n| n.saturating_add(mem.ooms.unwrap_or(0)))
@@ -38,7 +33,7 @@ fn own_hits(mem: &MemUse) -> Option<u64> {
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let mut logged: BTreeMap<&Text, u64> = BTreeMap::new();
     for (event, _) in look.log.recent_of("oom_kill") {
-        if let Some(path) = owner_of(event) {
+        if let Some(path) = event.oom_cgroup() {
             *logged.entry(path).or_default() += 1;
         }
     }
@@ -59,7 +54,8 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     }
     // The cgroup has gone with its victim: the log alone tells.
     for (path, lines) in logged {
-        out.put(Subject::Cgroup(look.cgroup_key(path)), lines as f64);
+        let key = look.log.oom_cgroup(path).map_or_else(|| look.cgroup_key(path), |c| c.key.clone());
+        out.put(Subject::Cgroup(key), lines as f64);
     }
 }
 
@@ -79,7 +75,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .look
         .log
         .recent_of("oom_kill")
-        .filter(|(event, _)| owner_of(event).is_some_and(|path| *path == key.path))
+        .filter(|(event, _)| event.oom_cgroup().is_some_and(|path| *path == key.path))
         .collect();
     let counted = counted(case, &key.path);
     let lately = events.last().is_some_and(|(_, join)| case.look.age_s(join.arrived) <= STANDS_S);
@@ -88,7 +84,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     let kills = (events.len() as f64).max(counted.window);
     let cgroup = case.cgroup();
-    let name = words::cgroup_name(cgroup, &key.path);
+    let name = words::cgroup_name(cgroup.or_else(|| case.look.log.oom_cgroup(&key.path)), &key.path);
     let facts = case.look.cgroup_facts(&key.path);
     let left = facts.map_or(0, |f| f.tasks.saturating_sub(f.zombies));
     let mut message = match events.last() {
@@ -211,7 +207,7 @@ fn advise(verdict: Verdict, events: &[(&LogEvent, &LogJoin)], name: &str, left: 
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
-    use crate::snapshot::OomState;
+    use crate::snapshot::{Container, OomState};
 
     const WEB: &str = "/docker/web";
 
@@ -320,6 +316,22 @@ mod tests {
         s.secs(1);
         let names: Vec<_> = s.last().findings.iter().map(|f| (f.id, &*f.label.name)).collect();
         assert_eq!(names, [("cgroup.at_limit", "/pod"), ("cgroup.oom_kill", "/pod")]);
+    }
+
+    #[test]
+    fn one_that_goes_with_its_victim_stays_one_finding_with_its_name() {
+        let mut s = web();
+        let container = Container { id: "82c165f102bf".into(), runtime: "docker".into(), ..Container::default() };
+        s.world.cgroup(WEB).container = Some(container);
+        kill_line(&mut s, WEB, WEB, "40");
+        s.secs(1);
+        s.world.tasks.rows.clear();
+        s.world.cgroups.rows.retain(|c| &*c.key.path != WEB);
+        s.secs(6);
+        let kills: Vec<_> = s.last().findings.iter().filter(|f| f.id == "cgroup.oom_kill").collect();
+        assert_eq!(kills.len(), 1, "{kills:#?}");
+        assert_eq!(kills[0].label.container.as_deref(), Some("82c165f102bf"));
+        assert!(kills[0].message.contains("docker container 82c165f102bf; nothing of it is left"), "{}", kills[0].message);
     }
 
     #[test]

@@ -44,7 +44,10 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let place = event.str("top_frame").map_or_else(String::new, |f| format!(" in {f}"));
     let owner = event.str("blocked_by_comm").zip(event.pid("blocked_by_pid"));
     let by = owner.map_or_else(String::new, |(comm, pid)| format!(", likely behind {comm}({pid})"));
-    let message = format!("the kernel reported {comm}({}) blocked for more than {secs}{place}{by}, {state}", key.pid);
+    // The line names a thread.
+    let tid = event.pid("pid").unwrap_or(key.pid);
+    let of = case.task().filter(|_| tid != key.pid).map_or_else(String::new, |t| format!(" of {}", words::task(t)));
+    let message = format!("the kernel reported {comm}({tid}){of} blocked for more than {secs}{place}{by}, {state}");
     let sysctl = |name: &str| case.look.snap.memory.data()?.limits.sysctls.get(name).map(|v| v as f64);
     let holder = event.pid("blocked_by_pid").and_then(|pid| case.look.model.by_pid.get(&pid)).copied();
     Some(
@@ -80,6 +83,32 @@ mod tests {
         s.world.unblock(java);
         s.secs(3);
         assert!(!s.expect("task.hung").active);
+    }
+
+    #[test]
+    fn a_thread_is_joined_to_its_process() {
+        let mut s = Script::new();
+        let java = s.world.task(700, "java");
+        s.world.blocked(java, "rwsem_down_write", 2);
+        s.world.row(java).awake[1].comm = "gc".into();
+        s.secs(1);
+        s.world.log("hung_task", &[("comm", "gc"), ("pid", "701"), ("seconds", "120")]);
+        s.secs(20);
+        let f = s.expect("task.hung");
+        assert_eq!((f.subject.clone(), f.active), (Subject::Task(java), true));
+        let told = "the kernel reported gc(701) of java(700) blocked for more than 2m00s, and still is";
+        assert_eq!(f.message, told);
+    }
+
+    #[test]
+    fn one_that_was_never_seen_has_the_name_of_its_line() {
+        let mut s = Script::new();
+        s.secs(1);
+        s.world.log("hung_task", &LINE);
+        s.secs(1);
+        let f = s.expect("task.hung");
+        assert_eq!(f.label.comm.as_deref(), Some("java"));
+        assert!(f.message.ends_with("and has gone"), "{}", f.message);
     }
 
     #[test]
