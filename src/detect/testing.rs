@@ -308,26 +308,31 @@ impl Script {
     /// Looks at the world as it stands once a second, `n` times.
     pub(crate) fn secs(&mut self, n: u32) {
         for _ in 0..n {
-            self.at = Moment(self.at.0 + SECOND);
-            let snap = self.world.look(self.at);
-            let first = *self.first.get_or_insert(snap.at);
-            let model = Model::build(&snap, &self.before);
-            self.history.record(&snap, &model);
-            self.log.take(&snap, &model, &self.before, first);
-            let window_start = self.window.start(snap.at, first);
-            self.log.look_back_to(window_start);
-            let look = Look {
-                snap: &snap,
-                model: &model,
-                before: &self.before,
-                history: &self.history,
-                log: &self.log,
-                window_start,
-            };
-            let (findings, stories) = self.watch.step(&look);
-            self.before.advance(&snap, &model);
-            self.frame = Frame { snap: Arc::new(snap), model, findings, stories, ..Frame::default() };
+            self.millis(1000);
         }
+    }
+
+    /// Looks at the world as it stands so much later.
+    pub(crate) fn millis(&mut self, ms: u64) {
+        self.at = Moment(self.at.0 + ms * SECOND / 1000);
+        let snap = self.world.look(self.at);
+        let first = *self.first.get_or_insert(snap.at);
+        let model = Model::build(&snap, &self.before);
+        self.history.record(&snap, &model);
+        self.log.take(&snap, &model, &self.before, first);
+        let window_start = self.window.start(snap.at, first);
+        self.log.look_back_to(window_start);
+        let look = Look {
+            snap: &snap,
+            model: &model,
+            before: &self.before,
+            history: &self.history,
+            log: &self.log,
+            window_start,
+        };
+        let (findings, stories) = self.watch.step(&look);
+        self.before.advance(&snap, &model);
+        self.frame = Frame { snap: Arc::new(snap), model, findings, stories, ..Frame::default() };
     }
 
     pub(crate) fn last(&self) -> &Frame {

@@ -4,6 +4,9 @@ use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::{AT_LIMIT, Metric, Severity, limit_hits, memory_limit};
 use crate::snapshot::{Cgroup, MemUse, Subject};
 
+/// Reclaim takes cache in batches: between two hits usage lies this near its limit.
+const NEAR_LIMIT: f64 = 0.9;
+
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "cgroup.at_limit",
     about: "a cgroup at its memory limit, or hitting it",
@@ -34,6 +37,13 @@ pub(super) fn reclaimable_bytes(mem: &MemUse) -> Option<u64> {
         (Some(a), Some(b)) => Some(a.saturating_add(b)),
         _ => mem.file_bytes.map(|f| f.saturating_sub(mem.shmem_bytes.unwrap_or(0))),
     }
+}
+
+/// Whether a cgroup stands at its limit with page cache above all, which reclaim takes without a kill.
+pub(super) fn is_full_of_cache(mem: &MemUse) -> bool {
+    let Some((usage, limit)) = mem.usage_bytes.zip(mem.limit_bytes) else { return false };
+    let full = usage as f64 >= limit as f64 * NEAR_LIMIT;
+    full && reclaimable_bytes(mem).is_some_and(|cache| cache >= usage / 2)
 }
 
 /// Whether the kernel reached this limit and did not count it: v1 of 6.18 counts no hit where the limits of memory and

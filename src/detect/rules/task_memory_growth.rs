@@ -21,7 +21,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         ("cgroup.oom_kill", Join::TaskOrCgroup),
         ("host.oom_kill", Join::TaskOrCgroup),
     ],
-    hold_s: 0.0,
+    hold_s: 1.0,
     measure,
     judge,
 }];
@@ -188,6 +188,20 @@ mod tests {
         let f = s.expect("task.memory_growth");
         assert!(f.message.contains("reaches the 300 MB limit of /app in 8 s"), "{}", f.message);
         program(0, 3000, 12, |n| 20 + 15 * n).silent();
+    }
+
+    #[test]
+    fn one_allocation_is_no_growth() {
+        let mut s = Script::new();
+        let app = s.world.task(9, "app");
+        s.world.row(app).rss_bytes = 20 * MB;
+        for quarters in 0..24 {
+            if (8..11).contains(&quarters) {
+                s.world.row(app).rss_bytes += 700 * MB;
+            }
+            s.millis(250);
+        }
+        s.silent();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Children that start and die again and again beside kills, zombies or limit hits (story D).
 
+use super::cgroup_at_limit::is_full_of_cache;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{Subject, Task, Text};
@@ -107,11 +108,14 @@ impl Trouble {
     }
 }
 
-/// Whether a cgroup or one above it hits its memory limit now.
+/// Whether a cgroup or one above it hits its memory limit now. One that is full of page cache hits it by reading files:
+/// that kills nobody.
 fn hits_limit(look: &Look<'_>, path: &str) -> bool {
     let mut row = look.model.cgroup_by_path.get(path).copied();
     while let Some(facts) = row.and_then(|row| look.model.cgroups.get(row)) {
-        if facts.limit_row == row && facts.limit_hits_per_s.is_some_and(|r| r > 0.0) {
+        let mem = row.and_then(|row| look.snap.cgroups.data()?.rows.get(row)?.memory.as_ref());
+        let hits = facts.limit_row == row && facts.limit_hits_per_s.is_some_and(|r| r > 0.0);
+        if hits && !mem.is_some_and(is_full_of_cache) {
             return true;
         }
         row = facts.parent;
@@ -127,11 +131,15 @@ mod tests {
     /// The parent's only child is replaced once a second.
     fn respawn(s: &mut Script, parent: TaskKey, times: u32) {
         for n in 0..times {
-            s.world.tasks.rows.retain(|t| &*t.comm != "worker");
-            s.world.child(parent, 5000 + n, "worker");
-            s.world.row(parent).minor_faults += 1;
-            s.secs(1);
+            respawn_as(s, parent, 5000 + n);
         }
+    }
+
+    fn respawn_as(s: &mut Script, parent: TaskKey, pid: u32) {
+        s.world.tasks.rows.retain(|t| &*t.comm != "worker");
+        s.world.child(parent, pid, "worker");
+        s.world.row(parent).minor_faults += 1;
+        s.secs(1);
     }
 
     #[test]
@@ -166,6 +174,23 @@ mod tests {
                 s.secs(1);
             }
             assert_eq!(s.found("task.respawn_loop").is_some(), found, "{:#?}", s.messages());
+        }
+    }
+
+    #[test]
+    fn beside_limit_hits_it_is_found_but_not_where_page_cache_fills_the_limit() {
+        for (cache, found) in [(2 << 20, true), (60 << 20, false)] {
+            let mut s = Script::new();
+            let sh = s.world.task(50, "sh");
+            s.world.in_cgroup(sh, "/web");
+            for n in 0..6 {
+                let mem = s.world.cgroup_memory("/web");
+                (mem.limit_bytes, mem.usage_bytes) = (Some(64 << 20), Some(64 << 20));
+                (mem.inactive_file_bytes, mem.active_file_bytes) = (Some(cache), Some(0));
+                mem.limit_hits = Some(100 * n);
+                respawn_as(&mut s, sh, 6000 + u32::try_from(n).unwrap());
+            }
+            assert_eq!(s.last().findings.iter().any(|f| f.id == "task.respawn_loop"), found);
         }
     }
 
