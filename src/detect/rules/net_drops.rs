@@ -1,6 +1,6 @@
 //! Packets dropped below the sockets: at the NIC, in the softirq backlog, in a queueing discipline.
 
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{Iface, Subject};
 
@@ -34,7 +34,7 @@ pub(super) static RULES: &[Rule] = &[
         about: "packets dropped by an interface's queueing discipline",
         effect: "an interface's queue drops packets",
         knobs: &[SHARE, PER_S],
-        explains: &[],
+        explains: &[("udp.sndbuf_errors", Join::Netns)],
         hold_s: 1.0,
         measure: measure_qdisc,
         judge: judge_qdisc,

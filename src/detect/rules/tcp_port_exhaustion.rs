@@ -19,6 +19,9 @@ pub(super) static RULES: &[Rule] = &[Rule {
     judge,
 }];
 
+/// The range that is proposed.
+const WIDE: (f64, f64) = (10_240.0, 65_535.0);
+
 fn ports(look: &Look<'_>, netns: &NetnsCounters) -> Option<f64> {
     let get = |name: &str| look.sysctl(netns, name);
     let range = get("net.ipv4.ip_local_port_range.1")? - get("net.ipv4.ip_local_port_range.0")? + 1.0;
@@ -34,6 +37,19 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         let limit = look.netns(key.netns).and_then(|n| ports(look, n));
         out.put(Subject::Remote(*key), used as f64).limit(limit);
     }
+}
+
+/// A wider range, set where it is too small; most of the ports are never worth taking from the servers below 10240.
+fn widen(case: &Case<'_>, netns: Option<&NetnsCounters>, low: f64, high: f64) -> String {
+    if high - low >= WIDE.1 - WIDE.0 {
+        return format!("connect from more source addresses: the port range is wide already ({low:.0} {high:.0})");
+    }
+    let own = netns.filter(|n| case.look.first_netns().is_some_and(|first| first.id != n.id));
+    let enter = own.and_then(|n| n.pid).map_or_else(String::new, |pid| format!("nsenter -t {pid} -n "));
+    format!(
+        "{enter}sysctl -w net.ipv4.ip_local_port_range=\"{:.0} {:.0}\"   # now {low:.0} {high:.0}; or connect from more source addresses",
+        WIDE.0, WIDE.1
+    )
 }
 
 fn judge(case: &Case<'_>) -> Option<Verdict> {
@@ -66,11 +82,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
             .number("/proc/sys", low.0, low.1)
             .number("/proc/sys", high.0, high.1)
             .advise("reuse connections (keep-alive, a pool) instead of opening new ones")
-            .advise(format!(
-                "sysctl -w net.ipv4.ip_local_port_range=\"10240 65535\"   # now {:.0} {:.0}; or connect from more source addresses",
-                low.1.unwrap_or(0.0),
-                high.1.unwrap_or(0.0)
-            ))
+            .advise(widen(case, netns, low.1.unwrap_or(0.0), high.1.unwrap_or(0.0)))
             .about(facts.tasks.iter().take(16).map(|(key, _)| *key), []),
     )
 }
@@ -102,6 +114,20 @@ mod tests {
         s.world.sockets.groups.clear();
         s.secs(3);
         assert!(!s.expect("tcp.port_exhaustion").active);
+    }
+
+    #[test]
+    fn a_wider_range_is_proposed_where_it_is_too_small_and_only_then() {
+        let mut s = used(910);
+        s.secs(3);
+        let advice = s.expect("tcp.port_exhaustion").advice.join("\n");
+        assert!(advice.contains("sysctl -w net.ipv4.ip_local_port_range=\"10240 65535\"   # now 32768 33767"), "{advice}");
+        let mut s = used(64_000);
+        s.world.netns().sysctls =
+            counters(&[("net.ipv4.ip_local_port_range.0", 1024), ("net.ipv4.ip_local_port_range.1", 65_535)]);
+        s.secs(3);
+        let advice = s.expect("tcp.port_exhaustion").advice.join("\n");
+        assert!(!advice.contains("sysctl -w") && advice.contains("source addresses"), "{advice}");
     }
 
     #[test]

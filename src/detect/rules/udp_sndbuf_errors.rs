@@ -19,7 +19,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
 
 fn measure(look: &Look<'_>, out: &mut Measures) {
     for netns in look.snap.net.data().map(|n| n.netns.as_slice()).unwrap_or_default() {
-        let errors: u64 = ERRORS.iter().filter_map(|name| netns.counters.get(name)).sum();
+        let errors: u64 = ERRORS.iter().filter_map(|name| netns.counters.get(name)).fold(0, u64::saturating_add);
         out.put(Subject::Netns(netns.id), errors as f64).counter("errors", errors);
     }
 }
@@ -33,7 +33,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let rate = case.rate("errors");
     let look = case.look;
     let max = look.sysctl(netns, "net.core.wmem_max");
-    let message = format!("{} UDP datagrams can't be sent: send buffers are full", words::rate(rate));
+    let message = format!("{} UDP datagrams can't be sent: send buffers or the queue below them are full", words::rate(rate));
     let mut verdict = case
         .verdict(Severity::Critical, "datagrams", message)
         .rate(rate)
