@@ -288,3 +288,46 @@ fn what_show_can_not_show_is_bad_use() {
         assert!(message.contains(said), "{args:?}: {message}");
     }
 }
+
+#[test]
+fn one_bad_file_of_many_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good");
+    std::fs::write(&good, "[1.0] Out of memory: Killed process 7 (java) total-vm:1kB, anon-rss:2kB\n").unwrap();
+    let (dir, good) = (dir.path().to_str().unwrap(), good.to_str().unwrap());
+    let output = run(&["log", dir, good]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains(&format!("{dir} can't be read")), "{}", err(&output));
+    assert!(out(&output).contains("java(7)"), "{}", out(&output));
+}
+
+#[test]
+fn what_a_filter_cannot_mean_is_bad_use() {
+    for filter in ["rss>", "rss>abc", "nosuch>5"] {
+        let output = run(&["show", "tasks", "--filter", filter]);
+        assert_eq!((output.status.code(), out(&output)), (Some(2), ""), "{filter}");
+        assert!(err(&output).starts_with("whytop: filter: "), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_tree_without_a_process_is_no_calm_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let proc = dir.path().to_str().unwrap();
+    let why = run(&["why", "--for", "500ms", "--proc", proc]);
+    assert!(out(&why).contains("whytop could not look at this host."), "{}", out(&why));
+    let show = run(&["show", "tasks", "--proc", proc, "--interval", "500ms"]);
+    assert_eq!(show.status.code(), Some(1));
+    assert!(err(&show).contains("no process in it"), "{}", err(&show));
+}
+
+#[test]
+fn a_mistake_in_a_file_is_shown_in_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, "interval = [\x1b").unwrap();
+    let output = run(&["--config", file.to_str().unwrap(), "doctor"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = err(&output);
+    assert!(told.lines().count() > 2 && told.contains("\n1 | ") && !told.contains('\x1b'), "{told}");
+}

@@ -182,7 +182,7 @@ fn it_survives_a_tiny_window_and_grows_again() {
 
 #[test]
 fn signals_end_it_as_shells_expect() {
-    for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131)] {
         let mut terminal = Terminal::start(&[], "xterm-256color");
         terminal.wait_for("the first screen", is_up);
         terminal.signal(signal);

@@ -30,10 +30,19 @@ struct Json {
 /// Reads the logs and prints their events.
 pub fn run(args: &LogArgs, ascii: bool) -> anyhow::Result<ExitCode> {
     let mut logs: Vec<(Option<&Path>, Vec<LogEvent>)> = Vec::new();
+    let mut code = ExitCode::SUCCESS;
     for path in &args.files {
-        logs.push((Some(path), read_file(path)?));
+        match read_file(path) {
+            Ok(events) => logs.push((Some(path), events)),
+            // Of many files one may be a folder or not ours to read: the others still tell.
+            Err(e) if args.files.len() > 1 => {
+                out::tell(&format!("whytop: {}\n", printable(&format!("{e:#}"))));
+                code = ExitCode::FAILURE;
+            }
+            Err(e) => return Err(e),
+        }
     }
-    if logs.is_empty() {
+    if args.files.is_empty() {
         logs.push((None, read_live()?));
     }
     if args.json {
@@ -41,16 +50,16 @@ pub fn run(args: &LogArgs, ascii: bool) -> anyhow::Result<ExitCode> {
         let events =
             logs.iter().flat_map(|(path, events)| events.iter().map(|e| with_file(json(e), path.filter(|_| name))));
         out::print_json(&Json { schema: SCHEMA, events: events.collect() })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     let dress = Dress::for_stdout(ascii);
     for (path, events) in &logs {
-        if let Some(path) = path.filter(|_| logs.len() > 1) {
+        if let Some(path) = path.filter(|_| args.files.len() > 1) {
             out::print(&format!("{}:\n", printable(&path.to_string_lossy())))?;
         }
         out::print(&render(events, out::columns(), dress))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// This kernel's log.

@@ -39,7 +39,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            out::tell(&format!("whytop: {}\n", crate::view::text::printable(&format!("{e:#}"))));
+            // A TOML error points into its line with lines of its own.
+            let lines = format!("{e:#}").lines().map(crate::view::text::printable).collect::<Vec<_>>().join("\n");
+            out::tell(&format!("whytop: {lines}\n"));
             ExitCode::from(match &cli.command {
                 Some(Command::Why(args)) if args.exit_code => why::BLIND,
                 _ if e.downcast_ref::<BadUse>().is_some() => BAD_USE,

@@ -61,7 +61,8 @@ pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
         }
     }
     tell_what_is_missing(&table);
-    Ok(ExitCode::SUCCESS)
+    let blind = table.matching == 0 && matches!(table.state, State::Denied(_) | State::Absent(_));
+    Ok(if blind { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Rows by column id.

@@ -102,7 +102,18 @@ fn term(word: &str, heads: &[Head]) -> Result<Term, String> {
         let names: Vec<_> = heads.iter().map(|h| h.id).collect();
         format!("no column `{name}` here; columns: {}", names.join(" "))
     })?;
-    Ok(Term { negated, test: Test::Compares { column, op, value: value.to_lowercase() } })
+    let value = value.to_lowercase();
+    if matches!(op, Op::Above | Op::AtLeast | Op::Below | Op::AtMost) && !is_number(&value) {
+        return Err(format!("`{word}` needs a number, for example 20, 80%, 2G or 5m"));
+    }
+    Ok(Term { negated, test: Test::Compares { column, op, value } })
+}
+
+/// Whether a text is a number of some cell.
+fn is_number(text: &str) -> bool {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit() && c != '.');
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    digits.parse::<f64>().is_ok() && matches!(unit, "" | "%" | "b" | "s" | "m" | "h" | "d" | "k" | "g" | "t")
 }
 
 /// A name in front of a sign is a column's; `10.0.0.9:80>` or `-Xmx=3g` is bare text.
@@ -185,6 +196,11 @@ mod tests {
         assert_eq!(words("a  \"b c\" d"), ["a", "b c", "d"]);
         assert!(matches!(term("-Xmx=3g", &[]), Ok(Term { test: Test::Holds(_), .. })));
         assert!(term("nope=3", &[]).unwrap_err().contains("no column `nope`"));
+        let heads = [crate::view::Column::<()>::number("rss", "RSS", 6, "", |_, ()| Cell::Blank).head];
+        for bad in ["rss>", "rss>=abc", "rss<5x", "rss>-", "!rss<"] {
+            assert!(term(bad, &heads).unwrap_err().contains("needs a number"), "{bad}");
+        }
+        assert!(["rss>2G", "rss<=.5", "rss>80%", "rss="].iter().all(|good| term(good, &heads).is_ok()));
         assert!(matches!(term("!java", &[]), Ok(Term { negated: true, .. })));
     }
 }

@@ -21,6 +21,7 @@ pub fn watch() -> io::Result<watch::Receiver<i32>> {
     let inside = runtime.enter();
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
     let mut terminate = signal(SignalKind::terminate())?;
     drop(inside);
     let body = move || {
@@ -28,6 +29,7 @@ pub fn watch() -> io::Result<watch::Receiver<i32>> {
             tokio::select! {
                 _ = hangup.recv() => SignalKind::hangup(),
                 _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = quit.recv() => SignalKind::quit(),
                 _ = terminate.recv() => SignalKind::terminate(),
             }
         });

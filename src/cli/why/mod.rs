@@ -11,6 +11,7 @@ use crate::collect::sampler::Sampler;
 use crate::detect::Window;
 use crate::engine::Engine;
 use crate::model::{Frame, Severity};
+use crate::snapshot::Snapshot;
 use crate::source::{Live, Source};
 use crate::view::num;
 use std::io::IsTerminal;
@@ -69,11 +70,13 @@ impl Look {
     }
 }
 
+/// Whether nothing was seen by which a host could be called well.
+fn is_blind(snap: &Snapshot) -> bool {
+    snap.tasks.data().is_none() && snap.sockets.data().is_none() && snap.memory.data().is_none()
+}
+
 fn status(frame: &Frame) -> u8 {
-    let snap = &frame.snap;
-    // A /proc without a single process is none.
-    let no_tasks = snap.tasks.data().is_none_or(|t| t.rows.is_empty());
-    if no_tasks && snap.sockets.data().is_none() && snap.memory.data().is_none() {
+    if is_blind(&frame.snap) {
         return BLIND;
     }
     match frame.findings.iter().map(|f| f.severity).max() {
@@ -109,7 +112,7 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Memory, Moment, Section, Snapshot};
+    use crate::snapshot::{Memory, Moment, Section};
     use std::sync::Arc;
 
     #[test]

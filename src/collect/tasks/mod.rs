@@ -59,6 +59,11 @@ impl Collector for TasksCollector {
     fn collect(&mut self, cx: &Context) -> Section<Tasks> {
         let at = now();
         match self.pass(at, cx.eager) {
+            // We are one ourselves: a /proc without any shows no host.
+            Ok(tasks) if tasks.rows.is_empty() => {
+                let why = tasks.gaps.first().map_or_else(|| "no process in it".into(), |gap| gap.what.clone());
+                Section::absent(format!("{}: {why}", self.roots.proc.display()))
+            }
             Ok(tasks) => Section::ok(at, tasks),
             Err(error @ (Errno::ACCESS | Errno::PERM)) => {
                 Section::denied(format!("{}: {error}", self.roots.proc.display()), "root, or a /proc that may be read")

@@ -27,8 +27,13 @@ pub fn render(frame: &Frame, window_s: f64, cost: Cost, dress: Dress) -> String 
     }
     if frame.findings.is_empty() {
         out.blank();
-        let calm = dress.good("Nothing is wrong that whytop can see.").into_owned();
-        let _ = writeln!(out.text, "{calm}");
+        let word = if super::is_blind(&frame.snap) {
+            dress.warning("whytop could not look at this host.")
+        } else {
+            dress.good("Nothing is wrong that whytop can see.")
+        };
+        let word = word.into_owned();
+        let _ = writeln!(out.text, "{word}");
     }
     out.tail(frame);
     out.text

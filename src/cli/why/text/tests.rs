@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::SubjectLabel;
-use crate::snapshot::{LogEvent, Moment, Snapshot, Subject};
+use crate::snapshot::{LogEvent, Memory, Moment, Section, Snapshot, Subject};
 use std::sync::Arc;
 
 const COST: Cost = Cost { cpu_ms: 12.0, samples: 20, rss_bytes: 1 };
@@ -100,11 +100,19 @@ fn hostile_text_does_not_reach_the_terminal() {
 #[test]
 fn calm_says_so_and_what_it_could_not_see() {
     let mut frame = frame(vec![]);
+    let memory = Section::ok(Moment(1), Memory::default());
+    frame.snap = Arc::new(Snapshot { memory, ..Snapshot::default() });
     frame.log = Arc::new([LogEvent::default()].into());
     let text = render(&frame, 5.0, COST, PLAIN);
     assert!(text.contains("\nNothing is wrong that whytop can see.\n"), "{text}");
     assert!(text.contains("\n1 older kernel-log events: whytop log\n"), "{text}");
     assert!(text.contains("not seen   slab: not read yet\n"), "{text}");
+}
+
+#[test]
+fn a_host_that_could_not_be_looked_at_is_not_called_well() {
+    let text = render(&frame(vec![]), 5.0, COST, PLAIN);
+    assert!(text.contains("\nwhytop could not look at this host.\n") && !text.contains("Nothing is wrong"), "{text}");
 }
 
 #[test]
