@@ -60,7 +60,7 @@ impl Trend {
     /// Whether it grows and does not slow down: only then does it say what will be.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.grows() && self.late_per_s >= self.per_s / 2.0
+        self.grows() && self.late_per_s >= self.per_s * 2.0 / 3.0
     }
 
     /// Whether it fell most of the time.

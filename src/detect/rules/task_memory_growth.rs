@@ -176,10 +176,12 @@ mod tests {
         // 5 MB a second from its birth on: a compiler.
         program(0, 500, 40, |n| 20 + 5 * n).silent();
         // A heap that fills ever more slowly.
-        program(40, 1000, 60, |n| 400 - (350.0 * 0.9_f64.powf(n as f64)) as u64).silent();
+        let mut left = 3500_u64;
+        let filling: Vec<u64> = std::iter::repeat_with(|| { left = left * 9 / 10; 400 - left / 10 }).take(60).collect();
+        program(40, 1000, 60, |n| filling[usize::try_from(n).unwrap()]).silent();
         // Half of the limit at once.
         program(100, 500, 40, |n| if n < 15 { 50 } else { 300 }).silent();
-        program(100, 500, 30, |n| 50 + 20 * n.min(12)).silent();
+        program(100, 500, 30, |n| 50 + 15 * n.min(12)).silent();
     }
 
     #[test]
