@@ -4,7 +4,7 @@ use super::{Look, RuleConfig, Watch, Window};
 use crate::model::{Before, Finding, Frame, History, LogBook, Model};
 use crate::snapshot::{
     Cgroup, CgroupKey, Cgroups, Counters, Cpu, Host, KernelLog, Listener, ListenerKey, LogEvent, LogValue, MemUse,
-    Memory, Moment, Net, NetnsCounters, NetnsId, Pressure, Proto, Section, Side, Slab, Slabs, Snapshot, SockGroup,
+    Memory, Moment, Net, NetnsCounters, NetnsId, Own, Pressure, Proto, Section, Side, Slab, Slabs, Snapshot, SockGroup,
     SockKey, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState, Text, Thread, UdpSocket,
 };
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) ram_bytes: u64,
     hidden: Vec<&'static str>,
     next_pid: u32,
+    /// The pid of whytop itself; 0 = not on this host.
+    pub(crate) own_pid: u32,
 }
 
 impl World {
@@ -48,6 +50,7 @@ impl World {
             ram_bytes: RAM,
             hidden: Vec::new(),
             next_pid: 20_000,
+            own_pid: 0,
         };
         world.task(1, "systemd");
         world.cgroup("/");
@@ -248,6 +251,7 @@ impl World {
         let log = KernelLog { events: std::mem::take(&mut self.log), ..KernelLog::default() };
         Snapshot {
             at,
+            own: Own { pid: self.own_pid, ..Own::default() },
             wall_unix_ns: i64::try_from(at.0).unwrap(),
             host: self.section("host", at, host),
             cpu: self.section("cpu", at, self.cpu.clone()),

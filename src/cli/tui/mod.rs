@@ -19,6 +19,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use terminal::Screen;
 
+/// The number of SIGHUP.
+const HANG_UP: i32 = 1;
+
 /// How the screens ended.
 enum End {
     Quit,
@@ -114,8 +117,8 @@ impl Loop {
                 Some(Ok(TermEvent::Key(key))) => effects.extend(self.app.step(Event::Key(key))),
                 Some(Ok(TermEvent::Resize(..))) => effects.extend(self.app.step(Event::Resize)),
                 Some(Ok(_)) => {}
-                Some(Err(e)) => return Some(End::Error(anyhow::Error::new(e).context("the terminal is gone"))),
-                None => return Some(End::Error(anyhow::anyhow!("the terminal is gone"))),
+                // The terminal has gone; the kernel's SIGHUP is on its way, or went to another process group.
+                Some(Err(_)) | None => return Some(End::Signal(HANG_UP)),
             }
             next = keys.next().now_or_never();
         }
@@ -141,7 +144,7 @@ impl Loop {
         }
         let Self { app, screen, .. } = self;
         let drawn = screen.draw(|frame| app.draw(frame.buffer_mut()));
-        drawn.err().map(|e| End::Error(anyhow::Error::new(e).context("the terminal is gone")))
+        drawn.err().map(|_| End::Signal(HANG_UP))
     }
 }
 

@@ -23,6 +23,12 @@ pub(super) static RULES: &[Rule] = &[Rule {
     judge,
 }];
 
+/// whytop itself, or one of its readers: they hang so that nothing else does.
+fn is_ours(look: &Look<'_>, task: &Task) -> bool {
+    let own = look.snap.own.pid;
+    own != 0 && (task.key.pid == own || task.ppid == own)
+}
+
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(tasks) = look.snap.tasks.data() else { return };
     let mut rows: Vec<_> = tasks
@@ -30,7 +36,7 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         .iter()
         .filter(|t| t.by_state.blocked > 0 && !t.kthread && !is_frozen(look, t))
         // A lane of ours that waits shows as a section that is stale.
-        .filter(|t| t.key.pid != look.snap.own.pid)
+        .filter(|t| !is_ours(look, t))
         .filter_map(|t| Some((look.model.tasks.get(&t.key)?.blocked_since?, t.key)))
         .collect();
     rows.sort_unstable();
@@ -115,6 +121,17 @@ mod tests {
         s.world.unblock(dd);
         s.secs(3);
         assert!(!s.expect("task.d_state_long").active);
+    }
+
+    #[test]
+    fn whytop_and_its_readers_are_not_the_trouble() {
+        let mut s = Script::new();
+        let own = s.world.task(60, "whytop");
+        let reader = s.world.child(own, 61, "whytop-reader");
+        s.world.own_pid = 60;
+        s.world.blocked(reader, "request_wait_answer", 1);
+        s.secs(6);
+        s.silent();
     }
 
     #[test]
