@@ -142,11 +142,11 @@ fn stand(state: &mut CaseState, rule: &Rule, subject: &Subject, verdict: Verdict
         return;
     }
     let first = verdict.since.unwrap_or(since);
-    let worse = old
+    let kept = old
         .as_ref()
         .map(|h| (h.worst, h.worst_at))
         .filter(|&(worst, when)| worst > verdict.severity && at.since(when) <= STAYS_WORST_S);
-    let (worst, worst_at) = worse.unwrap_or((verdict.severity, at));
+    let (worst, worst_at) = kept.unwrap_or((verdict.severity, at));
     state.held = Some(Box::new(Held {
         label: label_of(look, subject),
         joints: Joints::of(look, subject, &verdict),
