@@ -45,9 +45,13 @@ fn parser(columns: u16, rows: u16) -> vt100::Parser {
 
 impl Terminal {
     fn start(args: &[&str], term: &str) -> Self {
+        Self::run(env!("CARGO_BIN_EXE_whytop"), args, term)
+    }
+
+    fn run(program: &str, args: &[&str], term: &str) -> Self {
         let pair = native_pty_system().openpty(size(80, 24)).unwrap();
         let settings = format!("{:?}", pair.master.get_termios());
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_whytop"));
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         command.env_clear();
         command.env("TERM", term);
@@ -84,10 +88,14 @@ impl Terminal {
         self.screen.screen().contents()
     }
 
-    /// Reads what the program draws until the screen is as wanted.
     fn wait_for(&mut self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
+        self.wait_until(what, |terminal| wanted(terminal.screen.screen()));
+    }
+
+    /// Reads what the program draws until all is as wanted.
+    fn wait_until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let deadline = whytop::collect::now().0 + u64::try_from(PATIENCE.as_nanos()).unwrap();
-        while !wanted(self.screen.screen()) {
+        while !wanted(self) {
             let left = Duration::from_nanos(deadline.saturating_sub(whytop::collect::now().0));
             match self.bytes.recv_timeout(left) {
                 Ok(bytes) => self.take(&bytes),
@@ -178,6 +186,20 @@ fn it_survives_a_tiny_window_and_grows_again() {
     terminal.wait_for("a large screen", |s| s.contents().contains("whytop"));
     terminal.press("\x03");
     assert_eq!(terminal.end().exit_code(), 0, "Ctrl-C leaves");
+}
+
+#[test]
+fn it_stops_and_goes_on_as_job_control_wants() {
+    let script = format!("{}; echo stopped:$?; fg", env!("CARGO_BIN_EXE_whytop"));
+    let mut terminal = Terminal::run("/bin/sh", &["-mc", &script], "xterm");
+    terminal.wait_for("the first screen", is_up);
+    terminal.press("\x1a");
+    terminal.wait_until("the screen again", |t| {
+        String::from_utf8_lossy(&t.drawn).contains("stopped:148") && is_up(t.screen.screen())
+    });
+    terminal.press("q");
+    assert_eq!(terminal.end().exit_code(), 0);
+    terminal.assert_given_back();
 }
 
 #[test]

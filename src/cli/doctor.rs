@@ -116,7 +116,7 @@ fn render(checks: &[Check], dress: Dress) -> String {
         let fix = check.fix.iter().map(|fix| format!("fix: {fix}"));
         for line in std::iter::once(check.detail.clone()).chain(fix).flat_map(|t| wrap(&t, COLUMNS - indent.min(60), 3))
         {
-            let _ = writeln!(text, "{lead}{line}");
+            let _ = writeln!(text, "{lead}{}", dress.drawn(&line));
             lead = " ".repeat(indent);
         }
     }

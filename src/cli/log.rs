@@ -122,7 +122,7 @@ fn render(events: &[LogEvent], columns: Option<usize>, dress: Dress) -> String {
         let words = event_words(&frame, event);
         let words = printable(&words);
         let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(times + kinds + 4));
-        let _ = writeln!(text, "{lead}{}  {}", dress.bold(&kind), cut(&words, room));
+        let _ = writeln!(text, "{lead}{}  {}", dress.bold(&kind), dress.drawn(&cut(&words, room)));
     }
     text
 }

@@ -11,7 +11,7 @@ use crate::model::{Frame, Severity};
 use crate::panes::{Table, TableOptions, TableRow, table};
 use crate::snapshot::{NetnsId, Subject, TaskKey, TcpState};
 use crate::view::State;
-use crate::view::text::{ascii, cut, width};
+use crate::view::text::{cut, width};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
@@ -128,7 +128,7 @@ fn render(table: &Table, columns: Option<usize>, dress: Dress) -> String {
 fn cells(table: &Table, row: &TableRow, dress: Dress) -> Vec<String> {
     let words = |(head, cell): (&crate::view::Head, &crate::view::Cell)| {
         let words = cell.words(usize::from(head.most));
-        if dress.ascii { words.chars().map(ascii).collect() } else { words }
+        dress.drawn(&words).into_owned()
     };
     table.heads.iter().zip(&row.cells).map(words).collect()
 }

@@ -1,6 +1,6 @@
 //! Text for people: wrapped lines, few colours, everything from the kernel made printable.
 
-use crate::view::text::{cut, printable, width};
+use crate::view::text::{ascii, cut, printable, width};
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
@@ -47,6 +47,11 @@ impl Dress {
     /// The name of what follows.
     pub fn bold(self, text: &str) -> Cow<'_, str> {
         self.paint("1", text)
+    }
+
+    /// Printable text in the characters that may be used.
+    pub fn drawn(self, text: &str) -> Cow<'_, str> {
+        if self.ascii { text.chars().map(ascii).collect() } else { text.into() }
     }
 
     fn paint<'a>(self, code: &str, text: &'a str) -> Cow<'a, str> {

@@ -114,6 +114,13 @@ impl Loop {
         while let Some(event) = next {
             match event {
                 Some(Ok(TermEvent::Key(key))) if is_ctrl(key, 'c') => return Some(End::Quit),
+                Some(Ok(TermEvent::Key(key))) if is_ctrl(key, 'z') => match terminal::suspend() {
+                    Ok(screen) => {
+                        self.screen = screen;
+                        effects.push(Effect::Redraw);
+                    }
+                    Err(e) => return Some(End::Error(anyhow::Error::new(e).context("the terminal is gone"))),
+                },
                 Some(Ok(TermEvent::Key(key))) => effects.extend(self.app.step(Event::Key(key))),
                 Some(Ok(TermEvent::Resize(..))) => effects.extend(self.app.step(Event::Resize)),
                 Some(Ok(_)) => {}

@@ -7,11 +7,13 @@ use crossterm::terminal::{
 };
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::process::{Signal, getpid, kill_process};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The screen that is drawn on: a whole screen is one write. Never dropped: that would show the cursor, and panic where
 /// the terminal has gone; [`leave`] does what is needed.
@@ -61,6 +63,18 @@ pub fn leave() {
         let panics = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
         crate::cli::out::tell(&panics);
     }
+}
+
+/// Gives the terminal back, stops until the shell says to go on, and takes it again.
+///
+/// # Errors
+/// As [`enter`].
+pub fn suspend() -> io::Result<Screen> {
+    leave();
+    kill_process(getpid(), Signal::TSTP)?;
+    // Another thread may take the signal: this one must not draw before all stand still.
+    std::thread::sleep(Duration::from_millis(100));
+    enter()
 }
 
 /// Gives back only the line settings, which never waits for a terminal that takes no more output.

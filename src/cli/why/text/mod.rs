@@ -3,7 +3,7 @@
 use crate::cli::json::{Cost, history};
 use crate::cli::text::{COLUMNS, Dress, wrap};
 use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story};
-use crate::view::text::{ascii, printable, width};
+use crate::view::text::{printable, width};
 use crate::view::{num, sight};
 use std::fmt::Write as _;
 
@@ -149,7 +149,7 @@ impl Writer {
     fn block(&mut self, lead: &str, columns: usize, text: &str, most: usize) {
         let mut lead = lead.to_owned();
         for line in wrap(text, COLUMNS.saturating_sub(columns), most) {
-            let line = if self.dress.ascii { line.chars().map(ascii).collect() } else { line };
+            let line = self.dress.drawn(&line);
             let _ = writeln!(self.text, "{lead}{line}");
             lead = " ".repeat(columns);
         }
