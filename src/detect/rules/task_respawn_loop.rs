@@ -69,7 +69,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     );
     let secs = look.age_s(look.trend_from()).max(1.0);
     let mut verdict = case
-        .verdict(Severity::Critical, "starts", message)
+        .verdict(trouble.severity, "starts", message)
         .rate(starts / secs)
         .number("/proc/PID/stat", format!("children of {} started in the window", parent.key.pid), starts)
         .number("/proc/PID/stat", "zombies of it", f64::from(facts.zombie_children))
@@ -81,6 +81,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
 
 struct Trouble {
     words: String,
+    /// Limit hits without a kill fail no work: what hits may be page cache, gone again with its file.
+    severity: Severity,
     /// Name of the last task that was killed.
     victim: Option<Text>,
 }
@@ -97,14 +99,14 @@ impl Trouble {
             if told.is_empty() { event.str("victim_comm") == Some(comm) } else { told.iter().any(|p| *p != "/" && here(p)) }
         });
         let kills: Vec<_> = kills.collect();
-        let words = match kills.len() {
-            0 if f64::from(zombies) >= case.knob("zombies") => format!("{zombies} zombies"),
-            0 if paths.iter().any(|path| hits_limit(look, path)) => "limit hits of its cgroup".into(),
+        let (severity, words) = match kills.len() {
+            0 if f64::from(zombies) >= case.knob("zombies") => (Severity::Critical, format!("{zombies} zombies")),
+            0 if paths.iter().any(|path| hits_limit(look, path)) => (Severity::Warning, "limit hits of its cgroup".into()),
             0 => return None,
-            n => words::plural(n as f64, "OOM kill"),
+            n => (Severity::Critical, words::plural(n as f64, "OOM kill")),
         };
         let victim = kills.last().and_then(|(event, _)| event.text("victim_comm")).cloned();
-        Some(Self { words, victim })
+        Some(Self { words, severity, victim })
     }
 }
 
@@ -126,6 +128,7 @@ fn hits_limit(look: &Look<'_>, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
+    use crate::model::Severity;
     use crate::snapshot::TaskKey;
 
     /// The parent's only child is replaced once a second.
@@ -190,7 +193,8 @@ mod tests {
                 mem.limit_hits = Some(100 * n);
                 respawn_as(&mut s, sh, 6000 + u32::try_from(n).unwrap());
             }
-            assert_eq!(s.last().findings.iter().any(|f| f.id == "task.respawn_loop"), found);
+            let severity = s.found("task.respawn_loop").map(|f| f.severity);
+            assert_eq!(severity, found.then_some(Severity::Warning));
         }
     }
 
