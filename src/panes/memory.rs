@@ -152,11 +152,11 @@ fn summary(frame: &Frame) -> Vec<Line> {
     let mut bar = Line::default();
     let mut drawn = 0;
     let mut sum = 0;
-    for (i, part) in parts.iter().filter(|p| p.bytes * 1000 >= total.max(1)).enumerate() {
+    for (i, part) in parts.iter().filter(|p| p.bytes.saturating_mul(1000) >= total.max(1)).enumerate() {
         let role = severity_role(part.lit, if part.role == Role::Rule { Role::Dim } else { part.role });
         let mark = crate::view::line::mark(part.lit).trim();
         words = words.dim(if i > 0 { " + " } else { "" }).dim(format!("{} ", part.name)).with(role, format!("{mark}{}", num::bytes(part.bytes)));
-        sum += part.bytes;
+        sum = u64::saturating_add(sum, part.bytes);
         // Each part ends where the sum of the parts so far ends: rounding errors don't add up.
         let end = usize::try_from(u128::from(sum) * BAR as u128 / u128::from(total.max(1))).unwrap_or(BAR).min(BAR);
         let (glyph, shade) = match part.role {
