@@ -43,6 +43,18 @@ pub(super) fn rate(per_s: f64) -> String {
     }
 }
 
+/// A rate of something: `1,874 datagrams/s`.
+pub(super) fn rate_of(per_s: f64, what: &str) -> String {
+    format!("{} {what}/s", rate(per_s).trim_end_matches("/s"))
+}
+
+/// How often something happens: `212 times a second`, `24 times a minute`.
+pub(super) fn times(per_s: f64) -> String {
+    let (n, span) = if per_s >= 0.95 { (per_s, "second") } else { (per_s * 60.0, "minute") };
+    let n = n.max(1.0).round();
+    if n < 1.5 { format!("once a {span}") } else { format!("{} times a {span}", count(n)) }
+}
+
 /// Seconds as the largest two units: `8 s`, `3m12s`, `2h05m`, `41d03h`.
 pub(super) fn age(secs: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an age in seconds, clamped")]
@@ -142,6 +154,11 @@ mod tests {
         assert_eq!(bytes(0.0), "0 B");
         assert_eq!(rate(212.4), "212/s");
         assert_eq!(rate(0.04), "0.04/s");
+        assert_eq!(rate_of(1873.6, "datagrams"), "1,874 datagrams/s");
+        assert_eq!(
+            [212.0, 1.0, 0.4, 0.01].map(times),
+            ["212 times a second", "once a second", "24 times a minute", "once a minute"]
+        );
         assert_eq!(age(192.0), "3m12s");
         assert_eq!(age(7_500.0), "2h05m");
         assert_eq!(percent(0.004), "<1 %");

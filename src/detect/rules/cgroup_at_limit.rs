@@ -139,9 +139,9 @@ fn judge_high(case: &Case<'_>, cgroup: &Cgroup, mem: &MemUse) -> Option<Verdict>
         n => format!("; {n} tasks in it hang"),
     };
     let message = format!(
-        "{name} is slowed down at its memory.high of {high_words}: {} now, {} times a second{hangs}",
+        "{name} is slowed down at its memory.high of {high_words}: {} now, {}{hangs}",
         words::bytes(usage),
-        words::rate(rate).trim_end_matches("/s")
+        words::times(rate)
     );
     let facts = case.look.cgroup_facts(&cgroup.key.path)?;
     let verdict = case
@@ -192,13 +192,35 @@ fn message(case: &Case<'_>, cgroup: &Cgroup, limit: f64, rate: f64, hangs: bool)
         return format!("{name} is out of memory at its limit of {limit_words} and may not kill: its tasks hang");
     }
     if usage >= limit * AT_LIMIT {
-        let hits = if rate > 0.0 { format!(", hit {}", words::rate(rate)) } else { String::new() };
+        let hits = if rate > 0.0 { format!(", hit {}", words::times(rate)) } else { String::new() };
         return format!("{name} is at its memory limit: {usage_words} of {limit_words}{hits}");
     }
     if rate <= 0.0 {
         return format!("{name} reaches its memory limit of {limit_words} and tasks are killed ({usage_words} now)");
     }
-    format!("{name} hits its memory limit of {limit_words} {} ({usage_words} now)", words::rate(rate))
+    format!("{name} hits its memory limit of {limit_words}, {} ({usage_words} now)", words::times(rate))
+}
+
+/// The command that doubles a limit, where whoever set it has one.
+fn raise(cgroup: &Cgroup, limit: f64) -> Option<String> {
+    let mib = (limit * 2.0 / 1_048_576.0).ceil().max(1.0);
+    let now = words::bytes(limit);
+    match (&cgroup.container, &cgroup.unit) {
+        (Some(c), _) if &*c.runtime == "docker" && c.pod.is_none() && c.pod_uid.is_none() && is_plain(&c.label()) => {
+            let swap = mib * 2.0;
+            Some(format!("docker update --memory {mib:.0}m --memory-swap {swap:.0}m {}   # now {now}", c.label()))
+        }
+        (None, Some(unit)) if is_plain(unit) => {
+            let property = if cgroup.memory.as_ref().is_some_and(is_v1) { "MemoryLimit" } else { "MemoryMax" };
+            Some(format!("systemctl set-property {unit} {property}={mib:.0}M   # now {now}"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a name stands for itself in a shell: anyone may name a cgroup.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"@._:-".contains(&b))
 }
 
 fn advise(verdict: Verdict, cgroup: &Cgroup, limit: f64, mostly_cache: bool, hangs: bool) -> Verdict {
@@ -206,7 +228,9 @@ fn advise(verdict: Verdict, cgroup: &Cgroup, limit: f64, mostly_cache: bool, han
     let verdict = if mostly_cache {
         verdict.advise(format!("most of it is page cache: {name} works, but reads its files again and again"))
     } else {
-        verdict.advise(format!("raise the limit of {name} (now {}), or find what in it grows", words::bytes(limit)))
+        verdict
+            .advise(format!("raise the limit of {name} (now {}), or find what in it grows", words::bytes(limit)))
+            .advise_some(raise(cgroup, limit))
     };
     if hangs {
         return verdict.advise("memory.oom_control has oom_kill_disable=1: raise the limit or kill a task in it by hand");
@@ -218,7 +242,7 @@ fn advise(verdict: Verdict, cgroup: &Cgroup, limit: f64, mostly_cache: bool, han
 mod tests {
     use crate::detect::testing::Script;
     use crate::model::Severity;
-    use crate::snapshot::{OomState, Psi};
+    use crate::snapshot::{Container, OomState, Psi};
 
     const WEB: &str = "/docker/web";
 
@@ -269,7 +293,7 @@ mod tests {
         hit(&mut s, 1);
         let f = s.expect("cgroup.at_limit");
         assert_eq!(f.severity, Severity::Critical);
-        assert!(f.message.contains("hits its memory limit of 100 MB 212/s (1.0 MB now)"), "{}", f.message);
+        assert!(f.message.contains("hits its memory limit of 100 MB, 212 times a second (1.0 MB now)"), "{}", f.message);
     }
 
     #[test]
@@ -286,6 +310,23 @@ mod tests {
         s.secs(1);
         let f = s.expect("cgroup.at_limit");
         assert_eq!((&*f.label.name, f.severity), ("/pod", Severity::Critical));
+    }
+
+    #[test]
+    fn the_command_that_raises_the_limit_is_whose_it_is() {
+        let container = |runtime: &str| Container { runtime: runtime.into(), id: "6b44b1a0f9d207c2".into(), ..Container::default() };
+        for (container, unit, command) in [
+            (Some(container("docker")), None, "docker update --memory 200m --memory-swap 400m 6b44b1a0f9d2   # now 100 MB"),
+            (Some(container("podman")), None, ""),
+            (None, Some("$(reboot).service"), ""),
+            (None, Some("web.service"), "systemctl set-property web.service MemoryMax=200M   # now 100 MB"),
+        ] {
+            let mut s = web(100, 0);
+            let cgroup = s.world.cgroup(WEB);
+            (cgroup.container, cgroup.unit) = (container, unit.map(Into::into));
+            s.secs(2);
+            assert_eq!(s.expect("cgroup.at_limit").advice.get(1).map_or("", String::as_str), command);
+        }
     }
 
     #[test]
@@ -342,7 +383,7 @@ mod tests {
         let s = high(24, 3);
         let f = s.expect("cgroup.at_limit");
         assert_eq!(f.limit, Some(f64::from(100 << 20)));
-        assert!(f.message.starts_with("/docker/web hits its memory limit of 100 MB 2."), "{}", f.message);
+        assert!(f.message.starts_with("/docker/web hits its memory limit of 100 MB, 2 times a second"), "{}", f.message);
     }
 
     #[test]

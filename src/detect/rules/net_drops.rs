@@ -75,7 +75,7 @@ fn judge_nic(case: &Case<'_>) -> Option<Verdict> {
     let missed = case.rate("missed");
     let severity = if share >= 0.01 || missed >= 1.0 { Severity::Critical } else { Severity::Warning };
     let place = if missed * 2.0 >= rate { "its ring is full before the CPU empties it" } else { "the stack has no room or no use for them" };
-    let message = format!("{} drops {} packets ({}): {place}", i.name, words::rate(rate), words::percent(share));
+    let message = format!("{} drops {} ({}): {place}", i.name, words::rate_of(rate, "packets"), words::percent(share));
     let number = |v: u64| v as f64;
     let mut verdict = case.verdict(severity, "packets", message).rate(rate);
     verdict.value = case.grown("drops");
@@ -107,7 +107,7 @@ fn judge_softnet(case: &Case<'_>) -> Option<Verdict> {
     let change = case.look.first_netns().and_then(|n| {
         case.look.sysctl_change(n, "net.core.netdev_max_backlog", (max.unwrap_or(1000.0) * 4.0).max(4096.0))
     });
-    let message = format!("CPU {cpu} drops {} packets: its backlog is full before it gets to them", words::rate(rate));
+    let message = format!("CPU {cpu} drops {}: its backlog is full before it gets to them", words::rate_of(rate, "packets"));
     let mut verdict = case
         .verdict(Severity::Critical, "packets", message)
         .rate(rate)
@@ -136,7 +136,7 @@ fn judge_qdisc(case: &Case<'_>) -> Option<Verdict> {
     let q = case.netns()?.qdiscs.iter().find(|q| q.root && q.iface == *name)?;
     let severity = if share >= 0.01 { Severity::Critical } else { Severity::Warning };
     let message =
-        format!("the queue of {name} ({}) drops {} packets ({})", q.kind, words::rate(rate), words::percent(share));
+        format!("the queue of {name} ({}) drops {} ({})", q.kind, words::rate_of(rate, "packets"), words::percent(share));
     let mut verdict = case
         .verdict(severity, "packets", message)
         .rate(rate)
@@ -185,8 +185,8 @@ mod tests {
         let f = s.expect("net.nic_drops");
         assert_eq!(f.severity, Severity::Critical);
         assert!((f.rate_per_s.unwrap() - 300.0).abs() < 1.0 && f.message.contains("ring is full"), "{}", f.message);
-        assert!(s.expect("net.softnet_drops").message.starts_with("CPU 1 drops 100/s"));
-        assert!(s.expect("net.qdisc_drops").message.contains("eth0 (tbf) drops 100/s packets (1 %)"));
+        assert!(s.expect("net.softnet_drops").message.starts_with("CPU 1 drops 100 packets/s"));
+        assert!(s.expect("net.qdisc_drops").message.contains("eth0 (tbf) drops 100 packets/s (1 %)"));
         run(&mut s, 0, 0);
         run(&mut s, 0, 0);
         assert!(s.last().findings.iter().all(|f| !f.active));

@@ -56,7 +56,7 @@ fn judge_conntrack(case: &Case<'_>) -> Option<Verdict> {
     let rate = case.rate("drops");
     let of = case.now.limit.map_or_else(String::new, |max| format!(" of {}", words::count(max)));
     let lost = match (drops, rate > 0.0) {
-        (true, true) => format!(" and drops packets, {}", words::rate(rate)),
+        (true, true) => format!(" and drops {}", words::rate_of(rate, "packets")),
         (true, false) => " and drops packets".into(),
         _ => String::new(),
     };

@@ -129,7 +129,12 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let growth = case.growth();
     let names: Vec<String> = pile.by_task.iter().map(|(_, name, count)| format!("{count} of {name}")).collect();
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}", words::rate(r)));
-    let message = format!("{} hang in D at {wchan}{grows}: {}", words::plural(n, "thread"), words::list(&names, 3));
+    let message = match pile.by_task.as_slice() {
+        [(_, name, count)] => {
+            format!("{} of {name} hang in D at {wchan}{grows}", words::plural(f64::from(*count), "thread"))
+        }
+        _ => format!("{} hang in D at {wchan}{grows}: {}", words::plural(n, "thread"), words::list(&names, 3)),
+    };
     let top = pile.by_cgroup.iter().max_by_key(|(_, n)| **n);
     let mut verdict = case
         .verdict(Severity::Critical, "tasks", message)
@@ -182,7 +187,7 @@ mod tests {
         let f = s.expect("task.d_state_pile");
         assert_eq!(f.subject, Subject::Wchan("percpu_rwsem_wait".into()));
         assert_eq!(s.value("task.d_state_pile"), 25);
-        assert!(f.message.contains("25 threads hang in D at percpu_rwsem_wait") && f.message.contains("dd(50)"));
+        assert!(f.message == "25 threads of dd(50) hang in D at percpu_rwsem_wait");
     }
 
     #[test]
@@ -192,7 +197,7 @@ mod tests {
         s.world.blocked(dd, "percpu_rwsem_wait", 25);
         s.world.row(dd).by_state.blocked = 100;
         s.secs(4);
-        assert!(s.expect("task.d_state_pile").message.contains("100 of dd(50)"));
+        assert!(s.expect("task.d_state_pile").message.contains("100 threads of dd(50)"));
     }
 
     #[test]

@@ -36,9 +36,9 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     let comm = event.str("comm").unwrap_or("a task");
     let state = match case.task() {
-        Some(task) if task.by_state.blocked > 0 => "and still is",
-        Some(_) => "and runs again",
-        None => "and has gone",
+        Some(task) if task.by_state.blocked > 0 => "it still is",
+        Some(_) => "it runs again",
+        None => "it has gone",
     };
     let secs = words::age(case.value());
     let place = event.str("top_frame").map_or_else(String::new, |f| format!(" in {f}"));
@@ -47,7 +47,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     // The line names a thread.
     let tid = event.pid("pid").unwrap_or(key.pid);
     let of = case.task().filter(|_| tid != key.pid).map_or_else(String::new, |t| format!(" of {}", words::task(t)));
-    let message = format!("the kernel reported {comm}({tid}){of} blocked for more than {secs}{place}{by}, {state}");
+    let message = format!("the kernel reported {comm}({tid}){of} blocked for more than {secs}{place}{by}; {state}");
     let sysctl = |name: &str| case.look.snap.memory.data()?.limits.sysctls.get(name).map(|v| v as f64);
     let holder = event.pid("blocked_by_pid").and_then(|pid| case.look.model.by_pid.get(&pid)).copied();
     Some(
@@ -79,7 +79,7 @@ mod tests {
         s.secs(20);
         let f = s.expect("task.hung");
         assert_eq!((f.subject.clone(), f.active), (Subject::Task(java), true));
-        assert!(f.message.ends_with("for more than 2m00s in rwsem_down_write, and still is"), "{}", f.message);
+        assert!(f.message.ends_with("for more than 2m00s in rwsem_down_write; it still is"), "{}", f.message);
         s.world.unblock(java);
         s.secs(3);
         assert!(!s.expect("task.hung").active);
@@ -96,7 +96,7 @@ mod tests {
         s.secs(20);
         let f = s.expect("task.hung");
         assert_eq!((f.subject.clone(), f.active), (Subject::Task(java), true));
-        let told = "the kernel reported gc(701) of java(700) blocked for more than 2m00s, and still is";
+        let told = "the kernel reported gc(701) of java(700) blocked for more than 2m00s; it still is";
         assert_eq!(f.message, told);
     }
 
@@ -108,7 +108,7 @@ mod tests {
         s.secs(1);
         let f = s.expect("task.hung");
         assert_eq!(f.label.comm.as_deref(), Some("java"));
-        assert!(f.message.ends_with("and has gone"), "{}", f.message);
+        assert!(f.message.ends_with("; it has gone"), "{}", f.message);
     }
 
     #[test]

@@ -81,16 +81,21 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     // A SYN that was dropped comes again after 1 s, 3 s, 7 s …: between such bursts nothing fails.
     let before = case.grown("drops");
     let lost = match (drops, before >= 1.0) {
-        (true, _) => format!(" and drops {}", words::rate(rate)),
+        (true, _) => format!(" and drops {}", words::rate_of(rate, "connections")),
         (false, true) => format!(", {} dropped before", words::plural(before, "connection")),
         (false, false) => String::new(),
     };
     // Between two looks an accept queue may fill and empty again: its counter tells.
     let slow = port.full || (!syn_full && !cookies && case.grown_lately(OVERFLOWS) >= 1.0);
     let message = if slow {
-        format!("{who} does not accept fast enough on {}: queue {} of {}{lost}", key.local, port.queue, port.backlog)
+        let queue = match (port.full, port.queue, port.backlog) {
+            // The queue admits one more than its backlog.
+            (true, 1, 0) => "its backlog is 0 and 1 waits".into(),
+            (_, queue, backlog) => format!("queue {queue} of {backlog}"),
+        };
+        format!("{who} does not accept fast enough on {}: {queue}{lost}", key.local)
     } else if !(syn_full || cookies) {
-        format!("new connections to {} ({who}) are dropped {} though its accept queue has room", key.local, words::rate(rate))
+        format!("{} ({who}) drops {} though its accept queue has room", key.local, words::rate_of(rate, "new connections"))
     } else {
         let sent = if cookies { "; the kernel answers with SYN cookies" } else { "" };
         format!("{} half-open connections fill the SYN queue of {} ({who}){lost}{sent}", port.syn_recv, key.local)

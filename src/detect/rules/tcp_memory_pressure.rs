@@ -89,9 +89,9 @@ fn judge_netns(case: &Case<'_>, netns: &NetnsCounters) -> Option<Verdict> {
     let severity = if aborts { Severity::Critical } else { Severity::Warning };
     let rate = case.rate(if aborts { ABORT } else { "lost" });
     let message = if aborts {
-        format!("{} TCP connections are reset for want of memory or too many orphans", words::rate(rate))
+        format!("{} are reset for want of memory or too many orphans", words::rate_of(rate, "TCP connections"))
     } else {
-        format!("{} TCP segments are dropped because receive buffers are full", words::rate(rate))
+        format!("{} are dropped because receive buffers are full", words::rate_of(rate, "TCP segments"))
     };
     let mut verdict = case.verdict(severity, "events", message).rate(rate);
     verdict.value = if aborts { case.grown(ABORT) } else { lost };

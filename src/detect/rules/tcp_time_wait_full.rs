@@ -54,7 +54,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let of = case.now.limit.map_or_else(String::new, |max| format!(" of {}", words::count(max)));
     let mut message = format!("{} TIME_WAIT sockets{of} in {}", words::count(n), place(case, netns));
     if overflows {
-        let _ = write!(message, "; the kernel skips TIME_WAIT for {} more", words::rate(rate));
+        let _ = write!(message, "; {} more are closed without it", words::rate_of(rate, "connections"));
     }
     if let Some(top) = &makers.top {
         let _ = write!(message, ", most from {top}");

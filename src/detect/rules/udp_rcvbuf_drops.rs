@@ -76,8 +76,8 @@ fn judge_socket(case: &Case<'_>) -> Option<Verdict> {
     let who = socket.owner.map_or_else(|| "a socket without a known owner".into(), |owner| case.look.task_name(owner));
     let grant = Grant::of(case.look, netns, socket);
     let message = format!(
-        "{who} loses {} datagrams at UDP {}: its receive buffer is full{}",
-        words::rate(rate),
+        "{who} loses {} at UDP {}: its receive buffer is full{}",
+        words::rate_of(rate, "datagrams"),
         key.local,
         grant.words()
     );
@@ -168,8 +168,8 @@ fn judge_netns(case: &Case<'_>) -> Option<Verdict> {
     }
     let rate = case.rate("errors");
     let message = format!(
-        "{} UDP datagrams are lost at full receive buffers, of sockets that have gone or can't be seen",
-        words::rate(rate)
+        "{} are lost at full receive buffers, of sockets that have gone or can't be seen",
+        words::rate_of(rate, "UDP datagrams")
     );
     let mut verdict = case.verdict(Severity::Critical, "datagrams", message).rate(rate);
     for name in NETNS_ERRORS {

@@ -33,7 +33,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let rate = case.rate("errors");
     let look = case.look;
     let max = look.sysctl(netns, "net.core.wmem_max");
-    let message = format!("{} UDP datagrams can't be sent: send buffers or the queue below them are full", words::rate(rate));
+    let message = format!("{} can't be sent: send buffers or the queue below them are full", words::rate_of(rate, "UDP datagrams"));
     let mut verdict = case
         .verdict(Severity::Critical, "datagrams", message)
         .rate(rate)
