@@ -23,6 +23,10 @@ fn stage() -> Stage {
     stage.path.clone_from(&group);
     let left = group.clone();
     stage.undo(move || {
+        // The actor may have been ended between making a cgroup and removing it.
+        for pod in std::fs::read_dir(&left).into_iter().flatten().flatten() {
+            std::fs::remove_dir(pod.path()).ok();
+        }
         std::fs::remove_dir(&left).ok();
     });
     stage.pid = stage.actor(&["dying-cgroups", &group, &dir]);
