@@ -4,8 +4,8 @@
 use super::args::{Global, ScreenArgs};
 use super::out;
 use super::setup::{BadUse, Host};
-use super::tui::utc_offset_secs;
-use crate::app::{App, AppOptions, Effect, Event};
+use super::tui;
+use crate::app::{App, Effect, Event};
 use crate::collect::now;
 use crate::detect::Window;
 use crate::engine::Engine;
@@ -13,7 +13,6 @@ use crate::snapshot::{Moment, Subject};
 use crate::source::{Live, Source};
 use crate::view::svg::{Paper, svg};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::process::ExitCode;
@@ -27,13 +26,7 @@ use std::time::Duration;
 pub fn run(global: &Global, args: &ScreenArgs) -> anyhow::Result<ExitCode> {
     let keys = args.keys.split_whitespace().map(key).collect::<Result<Vec<_>, _>>()?;
     let mut host = Host::open(global)?;
-    let options = AppOptions {
-        theme: host.settings.theme.clone(),
-        ascii: host.settings.ascii,
-        read_only: host.settings.read_only,
-        pane: "why".into(),
-        utc_offset_secs: utc_offset_secs(&TimeZone::system()),
-    };
+    let options = tui::options(&host);
     let (width, height) = args.size;
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
     let mut show =

@@ -154,7 +154,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Whether a skip is acceptable when every scenario is expected to run.
+/// Whether a missing program may skip a scenario: not in CI, which installs what scenarios need.
 fn may_skip() -> bool {
     std::env::var_os("CI").is_none()
 }

@@ -2,7 +2,7 @@
 //!
 //! One file a scenario. Each stages its trouble, asserts what a 5 s look says, ends the trouble, and asserts that a
 //! second look no longer says it. `cargo test --test lab` runs all of it, `cargo test --test lab -- udp` a part. A
-//! scenario that can't run here says `SKIPPED: why`; with `CI=true` only the reasons that [`kit::may_skip`] lists pass.
+//! scenario that can't run here says `SKIPPED: why`; with `CI` set, only a run that is not root's may skip one.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -41,14 +41,18 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
     }
     let mut host = Host::open(global)?;
     let feed = Feed::start(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
-    let options = AppOptions {
+    Ok(ExitCode::from(screens(options(&host), feed)?))
+}
+
+/// How the screens start on this host.
+pub fn options(host: &Host) -> AppOptions {
+    AppOptions {
         theme: host.settings.theme.clone(),
         ascii: host.settings.ascii,
         read_only: host.settings.read_only,
         pane: "why".into(),
         utc_offset_secs: utc_offset_secs(&TimeZone::system()),
-    };
-    Ok(ExitCode::from(screens(options, feed)?))
+    }
 }
 
 /// Shows the screens until the user leaves or a signal comes; the exit status comes back.
@@ -72,7 +76,7 @@ fn status_of(signal: i32) -> i32 {
 }
 
 /// Offset of the local time zone now, seconds east of UTC; 0 when there is none.
-pub fn utc_offset_secs(zone: &TimeZone) -> i32 {
+fn utc_offset_secs(zone: &TimeZone) -> i32 {
     let now = jiff::Timestamp::from_nanosecond(i128::from(wall_unix_ns()));
     now.map_or(0, |at| zone.to_offset(at).seconds())
 }
