@@ -199,11 +199,16 @@ fn pass(collector: &mut TasksCollector) -> Arc<Tasks> {
 
 /// Passes until `wanted` holds of the task; fails after 10 s.
 fn until(collector: &mut TasksCollector, pid: u32, wanted: impl Fn(&Task) -> bool) -> (Arc<Tasks>, Task) {
+    until_all(collector, pid, |_, task| wanted(task))
+}
+
+/// The same, judged by the whole look.
+fn until_all(collector: &mut TasksCollector, pid: u32, wanted: impl Fn(&Tasks, &Task) -> bool) -> (Arc<Tasks>, Task) {
     let mut last = None;
     for _ in 0..100 {
         let tasks = pass(collector);
         if let Some(task) = tasks.rows.iter().find(|task| task.key.pid == pid) {
-            if wanted(task) {
+            if wanted(&tasks, task) {
                 let task = task.clone();
                 return (tasks, task);
             }
@@ -224,10 +229,14 @@ fn threads_in_d_are_counted_with_their_wait_channel_stack_and_pending_kill() {
     assert_eq!(calm.by_state.blocked, 0);
     assert!(filesystem.freeze("-f"));
     victim.go();
-    // On their way to the frozen filesystem they may be in D elsewhere for a moment.
-    let opens = |frame: &Arc<str>| frame.contains("openat");
-    let settled = |task: &Task| task.awake.iter().all(|thread| thread.stack.iter().any(opens));
-    let (tasks, task) = until(&mut collector, pid, |task| task.by_state.blocked == THREADS && settled(task));
+    // On their way to the frozen filesystem they may be in D elsewhere for a moment (the table of descriptors grows).
+    let settled = |tasks: &Tasks, task: &Task| {
+        let first = task.awake.first().and_then(|thread| thread.wchan.clone());
+        task.by_state.blocked == THREADS
+            && task.awake.iter().all(|thread| thread.wchan == first && !thread.stack.is_empty())
+            && tasks.blocked_by_wchan.iter().any(|(name, piled)| Some(name) == first.as_ref() && *piled >= THREADS)
+    };
+    let (tasks, task) = until_all(&mut collector, pid, settled);
     assert!(task.cmdline.is_some_and(|line| line.contains("victim")), "kept from the healthy moment");
     assert_eq!(task.awake.len(), Task::AWAKE_MAX);
     let thread = &task.awake[0];
