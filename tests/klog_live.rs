@@ -64,7 +64,7 @@ impl Limited {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        for _ in 0..100 {
+        for _ in 0..1000 {
             if std::fs::remove_dir(&self.dir).is_ok() {
                 return;
             }

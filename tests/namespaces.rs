@@ -13,7 +13,7 @@ impl Nameless {
         let child = Command::new("unshare").args(["-n", "sleep", "60"]).stderr(Stdio::null()).spawn().ok()?;
         let nameless = Self(child);
         let ours = std::fs::read_link("/proc/self/ns/net").ok()?;
-        for _ in 0..200 {
+        for _ in 0..2000 {
             // The link is another once unshare(2) is done; then it runs sleep.
             match std::fs::read_link(format!("/proc/{}/ns/net", nameless.pid())) {
                 Ok(link) if link != ours => return Some(nameless),

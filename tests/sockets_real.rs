@@ -174,7 +174,7 @@ fn connect(listener: &TcpListener, to: SocketAddr, count: usize) -> Vec<(TcpStre
 
 /// Waits until `count` sockets of `port` are in a state of `ss`'s word.
 fn settle(netns: &Netns, filter: &str, port: u16, count: usize) {
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let all = netns.ss("-tan");
         if all.lines().filter(|l| l.starts_with(filter) && l.contains(&format!(":{port} "))).count() == count {
             return;

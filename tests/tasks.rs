@@ -266,7 +266,7 @@ fn a_command_line_that_hangs_costs_one_reader_and_nothing_else() {
     until(&mut collector, pid, |task| task.by_state.blocked >= 2);
     let began = now();
     pass(&mut collector);
-    assert!(now().since(began) < 1.0);
+    assert!(now().since(began) < 5.0);
     // A reader that is asked all the same hangs, is given up, and a spare answers.
     let mut readers = Readers::start(Path::new("/proc")).unwrap();
     let own = std::process::id();

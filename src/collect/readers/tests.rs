@@ -59,7 +59,7 @@ fn a_stuck_reader_is_replaced_and_reaped_and_its_pid_left_alone() {
     let began = now();
     let got = answers(&mut readers, 2);
     let took = now().since(began);
-    assert!((0.2..2.0).contains(&took), "{took}");
+    assert!((0.2..10.0).contains(&took), "{took}");
     assert_eq!((got[0].ask.pid, &got[0].bytes), (1, &Err(Errno::TIMEDOUT)));
     assert_eq!(got[1].ask.pid, own);
     assert!(got[1].bytes.is_ok());
@@ -67,7 +67,7 @@ fn a_stuck_reader_is_replaced_and_reaped_and_its_pid_left_alone() {
     assert!(!readers.ask(cmdline(1), now()), "a pid that hung is left alone");
     let later = Moment(now().0 + LEFT_ALONE_NS + 1);
     assert!(readers.ask(cmdline(1), later), "but not for ever");
-    for _ in 0..100 {
+    for _ in 0..1500 {
         readers.turn(now(), &mut Vec::new());
         if readers.dying.is_empty() {
             return;
@@ -100,7 +100,7 @@ fn stacks_may_not_use_up_the_last_reader() {
     for &pid in &pids[..2] {
         kill_process(raw(pid), Signal::KILL).unwrap();
     }
-    for _ in 0..100 {
+    for _ in 0..1500 {
         readers.turn(now(), &mut Vec::new());
         if readers.alive() == 1 {
             break;
@@ -119,7 +119,7 @@ fn readers_end_when_their_parent_closes_the_pipe() {
     let reader = readers.live.pop_front().unwrap();
     let pid = reader.pid;
     drop(reader);
-    for _ in 0..200 {
+    for _ in 0..1500 {
         if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
             return;
         }
