@@ -19,6 +19,7 @@
 //!          └─ own       what looking cost         Own
 //! ```
 
+mod action;
 mod cgroup;
 mod counters;
 mod detail;
@@ -29,10 +30,15 @@ mod memory;
 mod net;
 mod own;
 mod section;
+mod signal;
 mod socket;
 mod subject;
 mod task;
 
+pub use action::{
+    Action, ActionRecord, Actor, CgroupTarget, Decision, Effect, Holds, Outcome, OutcomeKind, Plan, Proposal,
+    SocketSelection, SocketTarget, Target, TaskTarget,
+};
 pub use cgroup::{Cgroup, CgroupLayout, Cgroups, Container, CpuUse, Hierarchy, MemUse, OomState, PidsUse};
 pub use counters::{Counters, Names};
 pub use detail::{Detail, FdSummary, SignalSets, TaskDetail};
@@ -43,6 +49,7 @@ pub use memory::{Limits, Memory, Pressure, Psi, Slab, Slabs};
 pub use net::{Iface, Net, NetnsCounters, Qdisc, SoftnetCpu};
 pub use own::{LaneCost, Own};
 pub use section::{Gap, Need, Section};
+pub use signal::{DefaultAction, Signal};
 pub use socket::{Listener, Proto, Side, SockGroup, Sockets, TcpState, UdpSocket};
 pub use subject::Subject;
 pub use task::{StateCounts, Task, TaskState, Tasks, Thread};
