@@ -53,14 +53,17 @@ impl Startup {
 /// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
 #[must_use]
 pub fn prepare(roots: &Roots) -> Startup {
-    let (tasks, files) = (Readers::start(&roots.proc), Readers::start(&roots.proc));
-    let forked = match (&tasks, &files) {
-        (Ok(tasks), Ok(files)) => Ok(format!("{} processes", tasks.alive() + files.alive())),
-        (Err(error), _) | (_, Err(error)) => {
-            Err(gap("helper processes for reads that can hang", *error, "room for 6 processes"))
+    let start = || Readers::start(&roots.proc);
+    let (tasks, files, detail) = (Readers::start(&roots.proc), start(), start());
+    let forked = match (&tasks, &files, &detail) {
+        (Ok(tasks), Ok(files), Ok(detail)) => {
+            Ok(format!("{} processes", tasks.alive() + files.alive() + detail.alive()))
+        }
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+            Err(gap("helper processes for reads that can hang", *error, "room for 9 processes"))
         }
     };
-    let readers = Pools { tasks: tasks.ok(), files: files.ok() };
+    let readers = Pools { tasks: tasks.ok(), files: files.ok(), detail: detail.ok() };
     let steps = vec![
         Step { what: "readers", got: forked },
         Step { what: "spared by the OOM killer", got: spare_from_oom() },

@@ -14,7 +14,7 @@ use whytop::collect::detail::DetailCollector;
 use whytop::collect::readers::{Ask, Kind, Readers};
 use whytop::collect::tasks::TasksCollector;
 use whytop::collect::{Collector, Context, Roots, now};
-use whytop::snapshot::{Section, Task, TaskState, Tasks};
+use whytop::snapshot::{Section, Task, TaskState, Tasks, WaitFor};
 
 const THREADS: u32 = 100;
 
@@ -249,9 +249,11 @@ fn threads_in_d_are_counted_with_their_wait_channel_stack_and_pending_kill() {
     let (_, task) = until(&mut collector, pid, |task| task.awake.iter().any(|t| t.sigkill_pending == Some(true)));
     let same = task.awake.iter().find(|other| other.tid == thread.tid).unwrap();
     assert_eq!(same.switches, Some(before), "it has not woken since");
-    let detail = DetailCollector::new(&Roots::default()).collect(task.key).task.unwrap();
+    let detail = DetailCollector::new(&Roots::default(), None).collect(task.key).task.unwrap();
     assert!(detail.threads[0].state == TaskState::Blocked && !detail.threads[0].stack.is_empty(), "{detail:?}");
     assert!(detail.signals.is_some_and(|sets| (sets.pending | sets.shared_pending) & 0x100 != 0));
+    let wait = &detail.waits[0];
+    assert_eq!((wait.kind, wait.sigkill_pending > 0), (WaitFor::FrozenFs, true), "{wait:?}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod signal;
 mod socket;
 mod subject;
 mod task;
+mod wait;
 
 pub use action::{
     Action, ActionRecord, Actor, CgroupTarget, Decision, Effect, Holds, Outcome, OutcomeKind, Plan, Proposal,
@@ -41,7 +42,7 @@ pub use action::{
 };
 pub use cgroup::{Cgroup, CgroupLayout, Cgroups, Container, CpuUse, Hierarchy, MemUse, OomState, PidsUse};
 pub use counters::{Counters, Names};
-pub use detail::{Detail, FdSummary, SignalSets, TaskDetail};
+pub use detail::{Deep, DeepKind, DeepState, Detail, FdSummary, SignalSets, TaskDetail};
 pub use host::{Cpu, CpuTimes, Host};
 pub use ids::{CgroupKey, ListenerKey, NetnsId, RemoteKey, SockKey, TaskKey};
 pub use klog::{KernelLog, LogEvent, LogValue};
@@ -53,6 +54,7 @@ pub use signal::{DefaultAction, Signal};
 pub use socket::{Listener, Proto, Side, SockGroup, Sockets, TcpState, UdpSocket};
 pub use subject::Subject;
 pub use task::{StateCounts, Task, TaskState, Tasks, Thread};
+pub use wait::{Wait, WaitFor};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -42,12 +42,15 @@ pub struct Pools {
     pub tasks: Option<Readers>,
     /// For the files of container runtimes.
     pub files: Option<Readers<FileAsk>>,
+    /// For what a drill-down asks for.
+    pub detail: Option<Readers<FileAsk>>,
 }
 
 impl Pools {
     /// Process ids of all readers.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
-        self.tasks.iter().flat_map(Readers::pids).chain(self.files.iter().flat_map(Readers::pids))
+        let files = self.files.iter().chain(&self.detail).flat_map(Readers::pids);
+        self.tasks.iter().flat_map(Readers::pids).chain(files)
     }
 }
 

@@ -3,25 +3,21 @@
 //! Never touched: `cmdline`, `environ`, `smaps`, `exe`, `cwd`, `root`; of a task in D they can hang. `stack` may wait,
 //! killably, for an `execve` of the target to end; so this runs on a lane of its own.
 
-use super::tasks::blocked::functions;
+mod descriptors;
+mod place;
+mod threads;
+mod users;
+mod waits;
+
+use super::readers::{FileAsk, Readers};
 use super::tasks::files::{self, Decimal, Files, Interned};
 use super::tasks::{stat, status};
 use super::{Roots, now};
-use crate::snapshot::{Counters, Detail, FdSummary, Gap, SignalSets, TaskDetail, TaskKey, TaskState, Text, Thread};
-use rustc_hash::FxHashMap;
+use crate::snapshot::{Counters, Detail, Gap, SignalSets, TaskDetail, TaskKey, Text};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-
-/// Threads in [`TaskDetail::threads`] at most.
-const THREADS_MAX: usize = 256;
-/// Threads whose state is looked at, at most.
-const STATES_MAX: usize = 32_768;
-/// Kernel stacks read at most.
-const STACKS_MAX: usize = 64;
-/// Descriptors whose target is read at most: listing makes an inode and a dentry (1 kB of slab) for each.
-const FDS_MAX: u64 = 2048;
-/// Paths in [`FdSummary::paths`] at most.
-const PATHS_MAX: usize = 32;
+use users::Users;
+use waits::Servers;
 
 /// Reads single tasks.
 #[derive(Debug)]
@@ -30,6 +26,8 @@ pub struct DetailCollector {
     interned: Interned,
     names: Vec<u8>,
     text: Vec<u8>,
+    users: Users,
+    servers: Servers,
 }
 
 /// One look at one task.
@@ -41,14 +39,23 @@ struct Look<'a> {
     interned: &'a mut Interned,
     names: &'a mut Vec<u8>,
     text: &'a mut Vec<u8>,
+    /// The descriptors that threads in D work on: thread, and the first argument of its system call.
+    works_on: Vec<(u32, u32)>,
     gaps: Vec<Gap>,
 }
 
 impl DetailCollector {
-    /// A collector over `roots`.
+    /// A collector over `roots`. The readers read what lies on a disk; without them no user has a name.
     #[must_use]
-    pub fn new(roots: &Roots) -> Self {
-        Self { roots: roots.clone(), interned: Interned::default(), names: Vec::new(), text: Vec::new() }
+    pub fn new(roots: &Roots, readers: Option<Readers<FileAsk>>) -> Self {
+        Self {
+            roots: roots.clone(),
+            interned: Interned::default(),
+            names: Vec::new(),
+            text: Vec::new(),
+            users: Users::new(roots, readers),
+            servers: Servers::default(),
+        }
     }
 
     /// Reads the task `key`; [`Detail::task`] is `None` when it has gone or its pid is another's by now.
@@ -62,8 +69,10 @@ impl DetailCollector {
     fn look(&mut self, key: TaskKey) -> Result<Option<TaskDetail>, Errno> {
         let files = Files::open(&self.roots.proc)?;
         let base = Decimal::new(key.pid).bytes().to_vec();
-        let Self { interned, names, text, .. } = self;
-        let mut look = Look { files, base, pid: key.pid, interned, names, text, gaps: Vec::new() };
+        self.users.turn();
+        let Self { interned, names, text, users, servers, roots } = self;
+        let works_on = Vec::new();
+        let mut look = Look { files, base, pid: key.pid, interned, names, text, works_on, gaps: Vec::new() };
         if look.start_ticks()? != Some(key.start_ticks) {
             return Ok(None);
         }
@@ -71,10 +80,14 @@ impl DetailCollector {
         if let Some(tid) = live {
             look.base = [Decimal::new(key.pid).bytes(), b"/task/", Decimal::new(tid).bytes()].concat();
         }
-        let (signals, memory) = look.status();
+        let (uid, signals, memory) = look.status();
+        let cgroups = look.cgroups();
+        let waits = look.waits(&threads, &cgroups, servers, roots);
         let detail = TaskDetail {
             key,
-            cgroups: look.cgroups(),
+            user: uid.and_then(|uid| users.name(uid)),
+            cgroups,
+            waits,
             signals,
             memory,
             oom_score: look.signed(b"/oom_score"),
@@ -125,9 +138,10 @@ impl Look<'_> {
         status::limits(&text).map(|(name, soft)| (self.text(name), soft)).collect()
     }
 
-    fn status(&mut self) -> (Option<SignalSets>, Counters) {
-        let Ok(text) = self.read(b"/status") else { return (None, Counters::default()) };
-        parse_status(text)
+    fn status(&mut self) -> (Option<u32>, Option<SignalSets>, Counters) {
+        let Ok(text) = self.read(b"/status") else { return Default::default() };
+        let (signals, memory) = parse_status(text);
+        (status::parse(text).uid, signals, memory)
     }
 
     fn namespaces(&mut self) -> Vec<(Text, u64)> {
@@ -159,99 +173,6 @@ impl Look<'_> {
         }
         found
     }
-
-    /// Counts first; the targets of some.
-    fn descriptors(&mut self) -> Option<FdSummary> {
-        let counted = self.files.size(&[&self.base, b"/fd"]).unwrap_or(0);
-        let dir = match self.files.open_dir(&[&self.base, b"/fd"]) {
-            Ok(dir) => dir,
-            Err(error) => {
-                self.refused(error, "descriptors", "CAP_SYS_PTRACE");
-                return None;
-            }
-        };
-        let mut fds = Vec::new();
-        let mut cut = false;
-        let listed = files::list_while(dir.as_fd(), self.names, |name| {
-            cut = fds.len() as u64 >= FDS_MAX;
-            if !cut {
-                fds.extend(files::id(name));
-            }
-            !cut
-        });
-        if let Err(error) = listed {
-            self.refused(error, "descriptors", "CAP_SYS_PTRACE");
-            return None;
-        }
-        let mut summary = FdSummary { total: counted.max(fds.len() as u64), cut, ..FdSummary::default() };
-        let mut paths: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
-        for fd in fds {
-            if let Ok(link) = self.files.link(&[&self.base, b"/fd/", Decimal::new(fd).bytes()], self.text) {
-                sort_link(&mut summary, &mut paths, link);
-            }
-        }
-        let mut paths: Vec<(Vec<u8>, u64)> = paths.into_iter().collect();
-        paths.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        paths.truncate(PATHS_MAX);
-        summary.paths = paths.into_iter().map(|(path, count)| (self.text(&path), count)).collect();
-        Some(summary)
-    }
-
-    /// The threads, those in D first; and for a leader that has exited, one that lives.
-    fn threads(&mut self) -> (Vec<Thread>, Option<u32>) {
-        let Ok(dir) = self.files.open_dir(&[&self.base, b"/task"]) else { return (Vec::new(), None) };
-        let mut tids = Vec::new();
-        let _ = files::list_while(dir.as_fd(), self.names, |name| {
-            tids.extend(files::id(name));
-            tids.len() < STATES_MAX
-        });
-        let mut threads = Vec::with_capacity(tids.len());
-        for tid in tids {
-            let name = Decimal::new(tid);
-            let Ok(text) = self.files.read_in(&dir, &[name.bytes(), b"/stat"], self.text) else { continue };
-            let Some((comm, state)) = stat::parse_state(text) else { continue };
-            threads.push(Thread { tid, comm: self.interned.get(comm), state, ..Thread::default() });
-        }
-        let live = threads.iter().find(|thread| thread.state != TaskState::Zombie).map(|thread| thread.tid);
-        let leader = threads.iter().find(|thread| thread.tid == self.pid);
-        let live = live.filter(|_| leader.is_some_and(|leader| leader.state == TaskState::Zombie));
-        threads.sort_by_key(|thread| match thread.state {
-            TaskState::Blocked => 0,
-            TaskState::Running | TaskState::Stopped | TaskState::Traced => 1,
-            _ => 2,
-        });
-        threads.truncate(THREADS_MAX);
-        for (n, thread) in threads.iter_mut().enumerate() {
-            self.fill(&dir, thread, n < STACKS_MAX);
-        }
-        (threads, live)
-    }
-
-    fn fill(&mut self, dir: &rustix::fd::OwnedFd, thread: &mut Thread, with_stack: bool) {
-        let name = Decimal::new(thread.tid);
-        if let Ok(text) = self.files.read_in(dir, &[name.bytes(), b"/wchan"], self.text) {
-            let wchan = text.trim_ascii();
-            thread.wchan = (!matches!(wchan, b"0" | b"")).then(|| self.interned.get(wchan));
-        }
-        if let Ok(text) = self.files.read_in(dir, &[name.bytes(), b"/status"], self.text) {
-            let status = status::parse(text);
-            (thread.sigkill_pending, thread.switches) = (status.sigkill_pending, status.switches);
-        }
-        if thread.state != TaskState::Blocked
-            || !with_stack
-            || self.gaps.iter().any(|gap| &*gap.what == "kernel stacks")
-        {
-            return;
-        }
-        match self.files.read_in(dir, &[name.bytes(), b"/stack"], self.text) {
-            Ok(text) => thread.stack = functions(text).map(|name| self.interned.get(name)).collect(),
-            Err(error) => return self.refused(error, "kernel stacks", "root (CAP_SYS_ADMIN)"),
-        }
-        if let Ok(text) = self.files.read_in(dir, &[name.bytes(), b"/syscall"], self.text) {
-            let number = text.split(|b| *b == b' ').next().and_then(|word| std::str::from_utf8(word).ok());
-            thread.syscall = number.and_then(|number| number.trim().parse().ok());
-        }
-    }
 }
 
 /// Signal sets (all five lines, or none) and sizes of a `status` file.
@@ -279,23 +200,10 @@ fn parse_status(text: &[u8]) -> (Option<SignalSets>, Counters) {
     ((found == 5).then_some(sets), Counters::from_pairs(sizes))
 }
 
-/// Counts one descriptor by what it points to.
-fn sort_link(summary: &mut FdSummary, paths: &mut FxHashMap<Vec<u8>, u64>, link: &[u8]) {
-    if link.starts_with(b"socket:[") {
-        summary.sockets += 1;
-    } else if link.starts_with(b"pipe:[") {
-        summary.pipes += 1;
-    } else if link.starts_with(b"anon_inode:") {
-        summary.anon += 1;
-    } else {
-        summary.files += 1;
-        *paths.entry(link.to_vec()).or_default() += 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::TaskState;
     use proptest::prelude::*;
 
     fn own_key() -> TaskKey {
@@ -307,7 +215,7 @@ mod tests {
     fn sees_itself_in_full() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let _again = file.reopen().unwrap();
-        let detail = DetailCollector::new(&Roots::default()).collect(own_key()).task.unwrap();
+        let detail = DetailCollector::new(&Roots::default(), None).collect(own_key()).task.unwrap();
         assert!(detail.threads.iter().any(|t| t.state == TaskState::Running));
         assert!(detail.memory.get("VmRSS").is_some_and(|bytes| bytes > 100_000), "{:?}", detail.memory);
         assert!(detail.signals.is_some() && detail.oom_score.is_some() && detail.oom_score_adj.is_some());
@@ -324,8 +232,11 @@ mod tests {
     fn a_reused_pid_is_nobody() {
         let key = own_key();
         let other = TaskKey { start_ticks: key.start_ticks + 1, ..key };
-        assert_eq!(DetailCollector::new(&Roots::default()).collect(other).task, None);
-        assert_eq!(DetailCollector::new(&Roots::default()).collect(TaskKey { pid: 0, start_ticks: 0 }).task, None);
+        assert_eq!(DetailCollector::new(&Roots::default(), None).collect(other).task, None);
+        assert_eq!(
+            DetailCollector::new(&Roots::default(), None).collect(TaskKey { pid: 0, start_ticks: 0 }).task,
+            None
+        );
     }
 
     #[test]
