@@ -96,7 +96,7 @@ pub enum Command {
 const WHY_EXAMPLES: &str = "\
 Every source that a rule needs is read up to 4 times a second, at most one core is used.
 
-Exit status with --exit-code: 0 calm, 1 warning, 2 critical, 3 the host could not be looked at.
+Exit status with --exit-code: 0 calm, 1 warning, 2 critical (at any time in the window), 3 the host could not be looked at.
 
 Examples:
   whytop why                          look for 5 s

@@ -207,6 +207,7 @@ impl<'a> Case<'a> {
             severity,
             message: message.into(),
             evidence: Vec::new(),
+            command: None,
             advice: Vec::new(),
             value: self.now.value,
             limit: self.now.limit,
@@ -217,6 +218,7 @@ impl<'a> Case<'a> {
             metric: None,
             tasks: Vec::new(),
             cgroups: Vec::new(),
+            listener: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Look, Verdict};
 use crate::model::SubjectLabel;
-use crate::snapshot::{LogEvent, NetnsId, Subject, Task, TaskKey, Text};
+use crate::snapshot::{ListenerKey, LogEvent, NetnsId, Subject, Task, TaskKey, Text};
 use std::net::{IpAddr, SocketAddr};
 
 /// The subject as words, while it can be seen.
@@ -112,11 +112,13 @@ pub(super) struct Joints {
     pub(super) tasks: Vec<TaskKey>,
     pub(super) cgroups: Vec<Text>,
     pub(super) netns: Option<NetnsId>,
+    pub(super) listener: Option<ListenerKey>,
+    pub(super) iface: Option<Text>,
 }
 
 impl Joints {
     pub(super) fn of(look: &Look<'_>, subject: &Subject, verdict: &Verdict) -> Self {
-        let mut joints = Self { cgroups: verdict.cgroups.clone(), ..Self::default() };
+        let mut joints = Self { cgroups: verdict.cgroups.clone(), listener: verdict.listener, ..Self::default() };
         let add_task = |key: TaskKey, joints: &mut Self| {
             joints.tasks.push(key);
             if let Some(path) = look.task(key).and_then(|t: &Task| t.cgroup.as_ref()) {
@@ -129,9 +131,16 @@ impl Joints {
                 joints.netns = look.task(*key).and_then(|t| t.netns);
             }
             Subject::Socket(key) => joints.netns = Some(key.netns),
-            Subject::Listener(key) => joints.netns = Some(key.netns),
+            Subject::Listener(key) => {
+                joints.netns = Some(key.netns);
+                joints.listener = Some(*key);
+            }
             Subject::Remote(key) => joints.netns = Some(key.netns),
-            Subject::Netns(id) | Subject::Iface(id, _) => joints.netns = Some(*id),
+            Subject::Netns(id) => joints.netns = Some(*id),
+            Subject::Iface(id, name) => {
+                joints.netns = Some(*id);
+                joints.iface = Some(name.clone());
+            }
             Subject::Cgroup(key) => joints.cgroups.push(key.path.clone()),
             Subject::Host | Subject::Slab(_) | Subject::Cpu(_) | Subject::Wchan(_) | Subject::Device(_) => {}
         }

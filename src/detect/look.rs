@@ -19,6 +19,8 @@ pub struct Look<'a> {
     pub log: &'a LogBook,
     /// Where the window begins.
     pub window_start: Moment,
+    /// From when on a finding that stands counts as bad as it was.
+    pub worst_from: Moment,
 }
 
 impl<'a> Look<'a> {

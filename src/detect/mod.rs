@@ -10,6 +10,7 @@
 //! findings, live or replayed.
 
 mod case;
+mod command;
 mod label;
 mod look;
 mod rules;
@@ -57,6 +58,10 @@ pub enum Join {
     Netns,
     /// A far end.
     Remote,
+    /// A listener.
+    Listener,
+    /// An interface.
+    Iface,
     /// The machine: always.
     Host,
 }
@@ -139,6 +144,16 @@ impl Default for Window {
 }
 
 impl Window {
+    /// From when on a finding that stands counts as bad as it was at its worst. A screen says what fails now, and not
+    /// what failed a minute ago; one answer about a span says the worst of it.
+    #[must_use]
+    pub fn worst_from(self, now: Moment, first: Moment) -> Moment {
+        match self {
+            Self::Rolling(_) => first.max(earlier(now, STAYS_WORST_S)),
+            Self::Whole => first,
+        }
+    }
+
     /// Where the window of a look at `now` begins, when the first look was at `first`.
     #[must_use]
     pub fn start(self, now: Moment, first: Moment) -> Moment {
@@ -148,6 +163,9 @@ impl Window {
         }
     }
 }
+
+/// On a screen a finding that stands is as bad as it was at its worst in so many seconds.
+const STAYS_WORST_S: f64 = 5.0;
 
 /// `secs` before `at`.
 #[must_use]

@@ -54,11 +54,14 @@ fn distance(join: Join, cause: &Joints, effect: &Joints, same_far_end: bool) -> 
         let related = |a: &Text| effect.cgroups.iter().any(|b| a == b || is_below(a, b) || is_below(b, a));
         cause.cgroups.iter().any(related).then_some(1)
     };
+    let same_netns = cause.netns.is_some() && cause.netns == effect.netns;
     match join {
         Join::Task => task(),
         Join::Cgroup => cgroup(),
         Join::TaskOrCgroup => task().or_else(cgroup),
-        Join::Netns => (cause.netns.is_some() && cause.netns == effect.netns).then_some(2),
+        Join::Listener => (cause.listener.is_some() && cause.listener == effect.listener).then_some(1),
+        Join::Iface => (cause.iface.is_some() && same_netns && cause.iface == effect.iface).then_some(1),
+        Join::Netns => same_netns.then_some(2),
         Join::Remote => same_far_end.then_some(2),
         Join::Host => Some(3),
     }

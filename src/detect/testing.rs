@@ -333,6 +333,7 @@ impl Script {
             history: &self.history,
             log: &self.log,
             window_start,
+            worst_from: self.window.worst_from(snap.at, first),
         };
         let (findings, stories) = self.watch.step(&look);
         self.before.advance(&snap, &model);

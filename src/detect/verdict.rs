@@ -1,7 +1,7 @@
 //! What a rule says of a case, filled in step by step.
 
 use crate::model::{Evidence, EvidenceValue, Metric, Severity};
-use crate::snapshot::{Moment, TaskKey, Text};
+use crate::snapshot::{ListenerKey, Moment, TaskKey, Text};
 
 /// What a rule says of a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Verdict {
     pub message: String,
     /// The numbers and where they were read.
     pub evidence: Vec<Evidence>,
+    /// A command that shows the evidence.
+    pub command: Option<String>,
     /// What to do.
     pub advice: Vec<String>,
     /// The value.
@@ -32,6 +34,8 @@ pub struct Verdict {
     pub tasks: Vec<TaskKey>,
     /// Cgroups it is about besides its subject's: for joins.
     pub cgroups: Vec<Text>,
+    /// A listener here that it is about: for joins.
+    pub listener: Option<ListenerKey>,
 }
 
 impl Verdict {
@@ -64,6 +68,13 @@ impl Verdict {
     pub fn text(mut self, source: impl Into<Text>, field: impl Into<Text>, value: impl Into<Text>) -> Self {
         let value = EvidenceValue::Text(value.into());
         self.evidence.push(Evidence { source: source.into(), field: field.into(), value, rate_per_s: None });
+        self
+    }
+
+    /// Sets the command that shows the evidence, where there is one.
+    #[must_use]
+    pub fn shown_by(mut self, command: impl Into<Option<String>>) -> Self {
+        self.command = command.into();
         self
     }
 

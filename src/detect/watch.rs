@@ -9,8 +9,6 @@ use std::net::IpAddr;
 
 /// A finding ends when its condition has not been true for so long.
 const CLEAR_S: f64 = 2.0;
-/// A finding that stands is as bad as it was at its worst in so many seconds.
-const STAYS_WORST_S: f64 = 5.0;
 /// A case whose subject has gone is kept so long.
 const KEEP_GONE_S: f64 = 60.0;
 /// Findings of a frame at most, worst first.
@@ -145,7 +143,7 @@ fn stand(state: &mut CaseState, rule: &Rule, subject: &Subject, verdict: Verdict
     let kept = old
         .as_ref()
         .map(|h| (h.worst, h.worst_at))
-        .filter(|&(worst, when)| worst > verdict.severity && at.since(when) <= STAYS_WORST_S);
+        .filter(|&(worst, when)| worst > verdict.severity && when >= look.worst_from);
     let (worst, worst_at) = kept.unwrap_or((verdict.severity, at));
     state.held = Some(Box::new(Held {
         label: label_of(look, subject),
@@ -188,6 +186,7 @@ fn finding(rule: &Rule, key: &CaseKey, state: &CaseState, held: &Held, look: &Lo
         active: held.active,
         message: v.message.clone(),
         evidence: v.evidence.clone(),
+        command: v.command.clone(),
         advice: v.advice.clone(),
         explained_by: Vec::new(),
         spark: spark.spark(look.at(), SPARK_POINTS),

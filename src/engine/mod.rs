@@ -107,6 +107,7 @@ impl Engine {
             history: &self.history,
             log: &self.log,
             window_start,
+            worst_from: self.options.window.worst_from(snap.at, first),
         };
         let (findings, stories) = self.watch.step(&look);
         let sparks = sparks::collect(&self.history, &snap, &model, &findings, self.focus.as_ref());

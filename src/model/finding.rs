@@ -71,7 +71,8 @@ pub struct SubjectLabel {
 pub struct Finding {
     /// Rule id, for example `tcp.syn_sent_pile`: a public contract.
     pub id: &'static str,
-    /// How bad, at its worst in the last seconds in which it was true.
+    /// How bad: on a live screen at its worst in the last seconds in which it was true, in the answer about a whole
+    /// window at its worst in that.
     pub severity: Severity,
     /// What it is about.
     pub subject: Subject,
@@ -99,6 +100,8 @@ pub struct Finding {
     pub message: String,
     /// The numbers and where they were read.
     pub evidence: Vec<Evidence>,
+    /// A command that shows the evidence, as it can be copied; `None` where no other tool shows it.
+    pub command: Option<String>,
     /// What to do, with real values filled in.
     pub advice: Vec<String>,
     /// Findings (indices in the same frame) that explain this one.

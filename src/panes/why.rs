@@ -159,6 +159,9 @@ fn footer(found: &Finding) -> Vec<Line> {
     if !found.evidence.is_empty() {
         lines.push(drill::evidence(found));
     }
+    if let Some(command) = &found.command {
+        lines.push(Line::of("SEE IT").text(command.clone()));
+    }
     for (i, advice) in found.advice.iter().enumerate() {
         lines.push(Line::of(if i == 0 { "DO NEXT" } else { " " }).text(advice.clone()));
     }

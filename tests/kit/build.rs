@@ -64,6 +64,7 @@ impl Build {
             active: true,
             message: message.into(),
             evidence: Vec::new(),
+            command: None,
             advice: Vec::new(),
             explained_by: Vec::new(),
             spark: Vec::new(),

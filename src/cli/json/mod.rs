@@ -89,6 +89,7 @@ struct FindingRow<'a> {
     active: bool,
     message: &'a str,
     evidence: Vec<EvidenceRow<'a>>,
+    command: Option<&'a str>,
     advice: &'a [String],
     explained_by: &'a [usize],
 }
@@ -109,6 +110,7 @@ impl<'a> FindingRow<'a> {
             active: finding.active,
             message: &finding.message,
             evidence: finding.evidence.iter().map(EvidenceRow::new).collect(),
+            command: finding.command.as_deref(),
             advice: &finding.advice,
             explained_by: &finding.explained_by,
         }

@@ -25,6 +25,7 @@ fn finding(subject: Subject, label: SubjectLabel) -> Finding {
             value: EvidenceValue::Text("SYN_SENT".into()),
             rate_per_s: None,
         }],
+        command: Some("ss -tn".into()),
         advice: vec!["restart it".into()],
         explained_by: vec![],
         spark: vec![],
@@ -131,6 +132,7 @@ fn why_has_the_keys_of_the_contract() {
               "rate_per_s": null
             }
           ],
+          "command": "ss -tn",
           "advice": [
             "restart it"
           ],

@@ -1,5 +1,6 @@
 //! A cgroup at its memory limit (story D).
 
+use crate::detect::command::memory_files;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::{AT_LIMIT, Metric, Severity, limit_hits, memory_limit};
 use crate::snapshot::{Cgroup, MemUse, Subject};
@@ -119,6 +120,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number(file(cgroup, mem, "oom_control", "events.local"), "oom_kill, descendants too", facts.oom_kills as f64)
         .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked));
     verdict.limit = Some(limit);
+    verdict.command =
+        memory_files(cgroup, "failcnt usage_in_bytes limit_in_bytes oom_control", "events current max stat");
     let peak = mem.peak_bytes.map(|b| b as f64);
     let verdict = verdict.number(file(cgroup, mem, "max_usage_in_bytes", "peak"), "highest usage", peak);
     Some(advise(verdict, cgroup, limit, mostly_cache, hangs))

@@ -52,6 +52,12 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rate(growth.or(trend.filter(|_| risen).map(|t| t.rise / t.span_s)))
         .rated(cgroups.dying_source.clone(), "dying memory cgroups", n, growth)
         .number(cgroups.dying_source.clone(), "live memory cgroups", live);
+    verdict.command = Some(match &*cgroups.dying_source {
+        source if source.starts_with("/proc/cgroups") => {
+            "grep memory /proc/cgroups; find /sys/fs/cgroup/memory -type d | wc -l".into()
+        }
+        source => format!("grep nr_ {}", source.trim_end_matches(":nr_dying_descendants")),
+    });
     if let Some(kernel) = &kernel {
         verdict = verdict.text("uname", "release", kernel.clone());
     }

@@ -99,6 +99,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     verdict.value = kills;
     verdict.limit = None;
     let verdict = evidence(verdict, case, &events, cgroup);
+    let verdict = verdict.shown_by("dmesg -T | grep -E 'oom-kill:|Killed process'".to_owned());
     let tasks = events.iter().filter_map(|(_, join)| join.task);
     let victims = events.iter().filter_map(|(event, _)| event.text("task_memcg").cloned());
     let (tasks, victims): (Vec<_>, Vec<_>) = (tasks.collect(), victims.collect());

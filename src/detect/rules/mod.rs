@@ -10,8 +10,9 @@ macro_rules! rules {
 
 rules! {
     kmsg
-    tcp_syn_sent_pile
     tcp_close_wait_pile
+    tcp_listen_overflow
+    tcp_syn_sent_pile
     udp_rcvbuf_drops
     task_thread_growth
     task_memory_growth
@@ -29,11 +30,10 @@ rules! {
     task_zombie_pile
     tcp_memory_pressure
     tcp_time_wait_full
-    tcp_listen_overflow
     tcp_port_exhaustion
+    net_link_saturated
     net_drops
     udp_sndbuf_errors
-    net_link_saturated
     net_tables_full
     cgroup_limits
     kmsg_fork_rejected

@@ -1,6 +1,6 @@
 //! An interface near its link's speed (story E).
 
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{NetnsCounters, NetnsId, Subject};
 use std::cmp::Reverse;
@@ -13,7 +13,11 @@ pub(super) static RULES: &[Rule] = &[Rule {
         Knob { key: "share", default: 0.9, unit: "of the link's speed", about: "throughput that is a finding" },
         Knob { key: "speed_mbit", default: 0.0, unit: "Mbit/s", about: "speed of links whose driver does not say; 0 = unknown" },
     ],
-    explains: &[],
+    explains: &[
+        ("net.qdisc_drops", Join::Iface),
+        ("net.nic_drops", Join::Iface),
+        ("udp.sndbuf_errors", Join::Netns),
+    ],
     hold_s: 1.5,
     measure,
     judge,
@@ -120,5 +124,28 @@ mod tests {
         s.world.netns().ifaces[0].tx_bytes = 0;
         s.secs(4);
         assert!(!s.expect("net.link_saturated").active);
+    }
+
+    #[test]
+    fn a_full_link_explains_what_its_own_queue_drops_and_not_anothers() {
+        let mut s = Script::new();
+        for name in ["eth0", "eth1"] {
+            let netns = s.world.netns();
+            netns.ifaces.push(Iface { name: name.into(), up: true, ..Iface::default() });
+            netns.qdiscs.push(Qdisc { iface: name.into(), kind: "tbf".into(), root: true, ..Qdisc::default() });
+        }
+        s.world.netns().qdiscs[0].rate_bytes_per_sec = Some(125_000);
+        for _ in 0..5 {
+            let netns = s.world.netns();
+            netns.ifaces[0].tx_bytes += 124_000;
+            for q in &mut netns.qdiscs {
+                (q.packets, q.drops) = (q.packets + 1000, q.drops + 100);
+            }
+            s.secs(1);
+        }
+        let full = s.last().findings.iter().position(|f| f.id == "net.link_saturated").unwrap();
+        let drops = s.last().findings.iter().filter(|f| f.id == "net.qdisc_drops");
+        let causes: Vec<_> = drops.map(|f| (&*f.label.name, f.explained_by.clone())).collect();
+        assert_eq!(causes, [("eth0", vec![full]), ("eth1", vec![])]);
     }
 }

@@ -67,6 +67,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     Some(
         verdict
+            .shown_by("slabtop -o -s c | head -12; grep -E 'SUnreclaim|SReclaimable' /proc/meminfo".to_owned())
             .advise("dropping caches does not free it: find what allocates it (slab pane, growth column)")
             .advise("if dying cgroups grow with it, see cgroup.dying_pile; else suspect a driver or a kernel leak and plan a reboot"),
     )

@@ -142,6 +142,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rated("/proc/PID/task/TID/wchan", wchan.clone(), n, growth)
         .number("/proc/PID/status", "longest without a context switch, at least seconds", pile.oldest_s)
         .number("/proc/PID/status", "threads with SIGKILL pending", f64::from(pile.sigkill));
+    verdict.command = Some("ps -eLo pid,tid,state,wchan:32,comm | awk '$3 == \"D\"'".into());
     if let Some((path, count)) = top {
         verdict = verdict.number("/proc/PID/cgroup", format!("threads of {path}"), f64::from(*count));
     }

@@ -115,6 +115,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rated("/proc/PID/stat", "rss", task.rss_bytes as f64, Some(per_s))
         .number("/proc/PID/status", "VmSwap", task.swap_bytes.map(|b| b as f64))
         .number("memory", format!("left of {}", room.words()), room.bytes)
+        .shown_by(format!("grep -E 'VmRSS|VmSwap|Threads' /proc/{}/status", task.key.pid))
         .advise(format!("see what in {who} grows; restart it before it is killed, or raise the limit"));
     verdict.limit = Some(room.limit);
     Some(verdict)

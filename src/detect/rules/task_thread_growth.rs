@@ -64,6 +64,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
             .number("/proc/PID/task", "threads in D", f64::from(task.by_state.blocked))
             .number("/proc/sys", "kernel.threads-max", max(|l| l.threads_max))
             .number("/proc/sys", "kernel.pid_max", max(|l| l.pid_max))
+            .shown_by(format!("ps -o pid,nlwp,stat,comm -p {}", task.key.pid))
             .advise(format!("see what its threads wait for (drill into {who}): often each one waits for a server that does not answer"))
             .advise("bound its pool; a restart frees the threads"),
     )

@@ -52,6 +52,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rated("/proc/PID/stat", format!("children of {} in state Z", parent.key.pid), n, growth)
         .number("/proc/PID/stat", "oldest zombie, at least seconds", oldest)
         .text("/proc/PID/stat", "state of the parent", parent.state.letter().to_string())
+        .shown_by(format!("ps --ppid {} -o pid,stat,etime,comm", parent.key.pid))
         .about(children(case, facts.children.iter()), []);
     Some(advise(verdict, parent, &who))
 }

@@ -1,6 +1,6 @@
 //! A listener whose accept queue or SYN queue is full.
 
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{ListenerKey, Subject, TaskKey};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
     about: "an accept queue at its backlog, or connections dropped at a listener",
     effect: "new connections are dropped",
     knobs: &[Knob { key: "syn_share", default: 0.9, unit: "of the backlog", about: "SYN_RECV that are a finding" }],
-    explains: &[],
+    explains: &[("tcp.syn_sent_pile", Join::Listener)],
     hold_s: 1.0,
     measure,
     judge,

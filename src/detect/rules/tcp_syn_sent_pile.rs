@@ -1,9 +1,10 @@
 //! Connections being opened to one far end that does not answer (story A: reconnect storm).
 
+use crate::detect::command::in_netns;
 use crate::detect::label::remote_name;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::{RemoteKey, Side, Subject, TcpState};
+use crate::snapshot::{Listener, NetnsId, RemoteKey, Side, Subject, TcpState};
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
@@ -59,28 +60,66 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         _ => "an unknown process".into(),
     };
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}", words::rate(r)));
-    let message = format!("{who} holds {} in SYN_SENT to {far}{grows}: nothing answers there", words::plural(n, "socket"));
+    let here = listener(case, addr, port);
+    let why = match here.map(|l| (l.queue >= l.backlog.max(1), l.owner)) {
+        None => "nothing answers there".to_owned(),
+        Some((true, Some(owner))) => format!("{} listens there and does not accept", case.look.task_name(owner)),
+        Some((true, None)) => "the accept queue there is full".into(),
+        Some((false, _)) => "the listener there does not answer".into(),
+    };
+    let message = format!("{who} holds {} in SYN_SENT to {far}{grows}: {why}", words::plural(n, "socket"));
     let retrying = case.look.snap.sockets.data().map(|s| {
         let same = s.groups.iter().filter(|g| g.state == TcpState::SynSent && g.remote_addr == Some(addr));
         same.filter(|g| g.remote_port == Some(port)).map(|g| g.retransmitting).sum::<u64>() as f64
     });
     let threads = case.task().map(|t| f64::from(t.threads));
+    let mut verdict = case
+        .verdict(severity, "sockets", message)
+        .rate(growth)
+        .rated("sock_diag", format!("SYN_SENT to {far}"), n, growth)
+        .number("sock_diag", "SYN_SENT sockets retransmitting", retrying)
+        .number("/proc/PID/stat", "num_threads", threads)
+        .shown_by(command(case, addr, port));
+    verdict.listener = here.map(|l| l.key);
     Some(
-        case.verdict(severity, "sockets", message)
-            .rate(growth)
-            .rated("sock_diag", format!("SYN_SENT to {far}"), n, growth)
-            .number("sock_diag", "SYN_SENT sockets retransmitting", retrying)
-            .number("/proc/PID/stat", "num_threads", threads)
-            .advise(format!("check that {far} is up and reachable from here: route, firewall, the service itself"))
+        verdict
+            .advise(match here.and_then(|l| l.owner) {
+                Some(owner) => format!("see what keeps {} from accepting on {far}", case.look.task_name(owner)),
+                None => format!("check that {far} is up and reachable from here: route, firewall, the service itself"),
+            })
             .advise(format!("make {who} close the old socket before it retries, with a timeout and a growing pause"))
             .advise("until then each try waits tcp_syn_retries (about 2 minutes); restarting the process frees them"),
     )
 }
 
+fn netns(case: &Case<'_>) -> Option<NetnsId> {
+    match case.now.subject {
+        Subject::Task(_) => case.task()?.netns,
+        Subject::Remote(key) => Some(key.netns),
+        _ => None,
+    }
+}
+
+/// The listener on this host to which they go, as far as its address tells: it is in the same namespace.
+fn listener<'a>(case: &Case<'a>, addr: IpAddr, port: u16) -> Option<&'a Listener> {
+    let netns = netns(case)?;
+    let all = case.look.snap.sockets.data()?.listeners.iter();
+    all.filter(|l| l.key.netns == netns && l.key.local.port() == port).find(|l| {
+        let at = l.key.local.ip();
+        at == addr || (at.is_unspecified() && addr.is_loopback())
+    })
+}
+
+fn command(case: &Case<'_>, addr: IpAddr, port: u16) -> Option<String> {
+    in_netns(case.look, netns(case)?, &format!("ss -tnp state syn-sent dst {}", remote_name(addr, Some(port))))
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::detect::Window;
     use crate::detect::testing::Script;
     use crate::model::Severity;
+    use crate::snapshot::{NetnsCounters, NetnsId};
 
     const FAR: &str = "10.0.0.9:61616";
 
@@ -108,6 +147,60 @@ mod tests {
         let f = s.expect("tcp.syn_sent_pile");
         assert_eq!(f.severity, Severity::Critical);
         assert!((f.rate_per_s.unwrap() - 20.0).abs() < 2.0, "{:?}", f.rate_per_s);
+    }
+
+    #[test]
+    fn a_screen_says_what_fails_now_and_an_answer_about_a_span_the_worst_of_it() {
+        for (window, end) in [(Window::Rolling(60.0), Severity::Warning), (Window::Whole, Severity::Critical)] {
+            let mut s = Script::new();
+            s.window = window;
+            let java = s.world.task(100, "java");
+            s.world.tcp_client(java, "SYN_SENT", FAR, 600);
+            s.secs(4);
+            assert_eq!(s.expect("tcp.syn_sent_pile").severity, Severity::Critical);
+            s.world.sockets.groups[0].count = 100;
+            s.secs(8);
+            assert_eq!((s.expect("tcp.syn_sent_pile").severity, s.last().stories[0].severity), (end, end));
+        }
+    }
+
+    #[test]
+    fn a_listener_of_this_host_that_does_not_accept_is_the_cause() {
+        for (remote, local, joined) in [
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("10.1.1.1:80", "10.1.1.1:80", true),
+            ("10.0.0.9:80", "0.0.0.0:80", false),
+            ("127.0.0.1:81", "0.0.0.0:80", false),
+        ] {
+            let mut s = Script::new();
+            let broker = s.world.task(50, "broker");
+            let l = s.world.listener(broker, local);
+            (l.queue, l.backlog) = (17, 16);
+            let java = s.world.task(100, "java");
+            s.world.tcp_client(java, "SYN_SENT", remote, 60);
+            s.secs(4);
+            let f = s.expect("tcp.syn_sent_pile");
+            assert_eq!(f.message.ends_with("broker(50) listens there and does not accept"), joined, "{}", f.message);
+            assert_eq!(f.message.ends_with("nothing answers there"), !joined);
+            assert_eq!(f.advice[0].contains("broker(50)"), joined);
+            let root = s.last().findings[s.last().stories[0].root].id;
+            assert_eq!(s.last().stories.len(), if joined { 1 } else { 2 });
+            assert!(!joined || root == "tcp.listen_overflow");
+        }
+    }
+
+    #[test]
+    fn the_command_goes_into_the_namespace_of_the_process() {
+        let mut s = Script::new();
+        let java = s.world.task(100, "java");
+        s.world.tcp_client(java, "SYN_SENT", "[fd00::9]:61616", 60);
+        s.secs(3);
+        let command = |s: &Script| s.expect("tcp.syn_sent_pile").command.clone().unwrap();
+        assert_eq!(command(&s), "ss -tnp state syn-sent dst [fd00::9]:61616");
+        s.world.row(java).netns = Some(NetnsId(9));
+        s.world.net.netns.push(NetnsCounters { id: NetnsId(9), pid: Some(100), ..NetnsCounters::default() });
+        s.secs(1);
+        assert_eq!(command(&s), "nsenter -t 100 -n ss -tnp state syn-sent dst [fd00::9]:61616");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! TIME_WAIT near its buckets, or beyond them (story B).
 
+use crate::detect::command::in_netns;
 use crate::detect::label::remote_name;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
@@ -71,6 +72,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
             overflows.then_some(rate),
         )
         .number("sock_diag", makers.evidence(), makers.count.map(|n| n as f64))
+        .shown_by(in_netns(case.look, netns.id, "nstat -asz TcpExtTCPTimeWaitOverflow TcpExtTW"))
         .about(makers.owner, []);
     Some(advise(verdict, case, netns, &makers))
 }

@@ -1,5 +1,6 @@
 //! Datagrams dropped because a socket's receive buffer was full (story E).
 
+use crate::detect::command::in_netns;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{Moment, NetnsCounters, Sockets, Subject, UdpSocket};
@@ -90,6 +91,7 @@ fn judge_socket(case: &Case<'_>) -> Option<Verdict> {
         .number("/proc/sys", "net.core.rmem_max", grant.max)
         .number("/proc/sys", "net.core.rmem_default", grant.default);
     verdict.value = drops;
+    verdict.command = in_netns(case.look, key.netns, &format!("ss -uanmp sport = :{}", key.local.port()));
     Some(grant.advise(verdict, case.look, netns, &who))
 }
 

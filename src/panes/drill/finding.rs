@@ -61,6 +61,9 @@ pub(super) fn page(cx: &Cx<'_>, id: &'static str, subject: &Subject) -> Page {
                 .dim(format!("   {}", item.source)),
         );
     }
+    if let Some(command) = &found.command {
+        lines.push(Line::of("see it").text(command.clone()));
+    }
     for (i, advice) in found.advice.iter().enumerate() {
         lines.push(Line::of(if i == 0 { "do next" } else { " " }).text(advice.clone()));
     }

@@ -2,7 +2,8 @@
 
 use crate::cli::json::{Cost, history};
 use crate::cli::text::{COLUMNS, Dress, wrap};
-use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story};
+use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story, SubjectLabel};
+use crate::snapshot::Text;
 use crate::view::text::{printable, width};
 use crate::view::{num, sight};
 use std::fmt::Write as _;
@@ -10,9 +11,10 @@ use std::fmt::Write as _;
 /// Lines that one story takes at most: the parts below add up to it.
 #[cfg(test)]
 const STORY_LINES: usize = 30;
-const SUMMARY_LINES: usize = 2;
-const ROOT_LINES: usize = 3;
-const EVIDENCE_LINES: usize = 5;
+const SUMMARY_LINES: usize = 3;
+const ROOT_LINES: usize = 2;
+const EVIDENCE_LINES: usize = 4;
+const COMMAND_LINES: usize = 2;
 const CONSEQUENCES: usize = 6;
 const CONSEQUENCE_LINES: usize = 2;
 const ADVICE: usize = 3;
@@ -69,14 +71,16 @@ impl Writer {
         };
         let painted = painted.into_owned();
         self.block(&format!("{painted}  "), word.len() + 2, &story.summary, SUMMARY_LINES);
-        let told = root.message == story.summary;
+        let told = story.summary.starts_with(&root.message);
         self.finding(root, frame, "", if told { None } else { Some(ROOT_LINES) });
         self.evidence(root);
+        self.command(findings());
         self.consequences(frame, &findings().filter(|f| !std::ptr::eq(*f, root)).collect::<Vec<_>>());
         self.advice(root, findings());
     }
 
-    /// Id, sentence in so many lines (`None`: it was told above), and how long it has been so.
+    /// Id, sentence in so many lines (`None`: it was told above, and where it is stands here), and how long it has been
+    /// so.
     fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: Option<usize>) {
         let age = num::span(frame.snap.at.since(finding.since));
         let when = if finding.active { format!("since {age}") } else { "over now".into() };
@@ -85,7 +89,7 @@ impl Writer {
         let columns = 2 + width(branch) + finding.id.len() + 2;
         match lines {
             Some(lines) => self.block(&lead, columns, &format!("{} ({when})", finding.message), lines),
-            None => self.block(&lead, columns, &when, 1),
+            None => self.block(&lead, columns, &place(&finding.label, &when), 1),
         }
     }
 
@@ -96,6 +100,13 @@ impl Writer {
             let room = COLUMNS.saturating_sub(6 + width(&value) + 3);
             let source = tail(&printable(&evidence.source), room);
             self.block("      ", 6, &format!("{value} · {source}"), 1);
+        }
+    }
+
+    /// The command that shows the root's evidence, or else the first consequence's that has one.
+    fn command<'a>(&mut self, mut all: impl Iterator<Item = &'a Finding>) {
+        if let Some(command) = all.find_map(|f| f.command.as_deref()) {
+            self.block("  see it   ", 11, command, COMMAND_LINES);
         }
     }
 
@@ -154,6 +165,20 @@ impl Writer {
             lead = " ".repeat(columns);
         }
     }
+}
+
+/// How long it has been so, and where: what its sentence may not say.
+fn place(label: &SubjectLabel, when: &str) -> String {
+    let told = |what: &str, name: &Option<Text>| name.as_ref().map(|name| format!("{what} {name}"));
+    let cgroup = label.cgroup.clone().filter(|path| &**path != "/");
+    let places = [
+        told("pod", &label.pod),
+        told("container", &label.container),
+        told("image", &label.image),
+        told("network namespace", &label.netns_name),
+        told("cgroup", &cgroup),
+    ];
+    std::iter::once(when.to_owned()).chain(places.into_iter().flatten()).collect::<Vec<_>>().join(" · ")
 }
 
 /// Field, value and rate.

@@ -23,6 +23,7 @@ fn finding(id: &'static str, message: &str) -> Finding {
         active: true,
         message: message.into(),
         evidence: vec![],
+        command: None,
         advice: vec![],
         explained_by: vec![],
         spark: vec![],
@@ -52,6 +53,7 @@ fn stories(frame: &Frame, dress: Dress) -> String {
 fn the_root_leads_and_its_consequences_nest() {
     let mut root = finding("cgroup.at_limit", "2.0G of 2.0G, hit 212 times a second");
     root.evidence = vec![number("memory.failcnt", 41_134.0, Some(212.0)), number("memory.usage_in_bytes", 2e9, None)];
+    root.command = Some("cat memory.failcnt".into());
     root.advice = vec!["raise memory.limit_in_bytes".into(), "stop the respawn".into()];
     let mut over = finding("task.zombie_pile", "312 zombies");
     over.active = false;
@@ -61,6 +63,7 @@ fn the_root_leads_and_its_consequences_nest() {
       cgroup.at_limit  2.0G of 2.0G, hit 212 times a second (since 3m12s)
           memory.failcnt 41,134 (+212/s) · /proc/x
           memory.usage_in_bytes 2,000,000,000 · /proc/x
+      see it   cat memory.failcnt
       ├─ task.d_state_pile  2,871 tasks wait (since 3m12s)
       └─ task.zombie_pile  312 zombies (over now)
       do next  raise memory.limit_in_bytes
@@ -73,6 +76,7 @@ fn one_story_fits_a_screen_however_much_there_is_to_say() {
     let long = "word ".repeat(400);
     let mut root = finding("cgroup.at_limit", &long);
     root.evidence = (0..40).map(|i| number(&format!("field{i}{}", "x".repeat(300)), 1.0, None)).collect();
+    root.command = Some(long.clone());
     root.advice = vec![long.clone(); 20];
     let mut findings = vec![root];
     findings.extend((0..40).map(|_| finding("task.zombie_pile", &long)));
@@ -90,6 +94,7 @@ fn one_story_fits_a_screen_however_much_there_is_to_say() {
 fn hostile_text_does_not_reach_the_terminal() {
     let mut root = finding("task.hung", "\x1b]0;owned\x07 \u{202e}evil");
     root.evidence = vec![Evidence { value: EvidenceValue::Text("\x1b[2J".into()), ..number("\x1b[1m", 0.0, None) }];
+    root.command = Some("\x1b[31m".into());
     root.advice = vec!["\x1b[31m".into()];
     let mut frame = frame(vec![root]);
     frame.stories[0].summary = "\x1b[5m".into();
@@ -123,7 +128,18 @@ fn a_path_keeps_its_end() {
 }
 
 #[test]
-fn what_the_summary_says_is_not_said_again() {
-    let frame = frame(vec![finding("tcp.close_wait_pile", "web is at its limit")]);
-    assert_eq!(stories(&frame, PLAIN), "CRITICAL  web is at its limit\n  tcp.close_wait_pile  since 3m12s\n");
+fn what_the_summary_says_is_not_said_again_but_where_it_is() {
+    let mut root = finding("tcp.close_wait_pile", "web is at its limit");
+    root.label = SubjectLabel {
+        container: Some("web".into()),
+        cgroup: Some("/docker/4b1d".into()),
+        netns_name: Some("blue".into()),
+        ..SubjectLabel::default()
+    };
+    let mut frame = frame(vec![root]);
+    frame.stories[0].summary = "web is at its limit; with it zombies pile up".into();
+    insta::assert_snapshot!(stories(&frame, PLAIN), @r"
+    CRITICAL  web is at its limit; with it zombies pile up
+      tcp.close_wait_pile  since 3m12s · container web · network namespace blue · cgroup /docker/4b1d
+    ");
 }
