@@ -88,6 +88,9 @@ pub enum Command {
     /// Draw the live screens once, without a terminal
     #[command(hide = true)]
     Screen(ScreenArgs),
+    /// Print each finding as it opens, changes severity and closes, as the live screens have it
+    #[command(hide = true)]
+    Watch(WatchArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  whytop man | man -l -")]
     Man,
@@ -208,6 +211,17 @@ pub struct ScreenArgs {
     /// Print a picture (SVG) instead of text
     #[arg(long)]
     pub svg: bool,
+}
+
+/// `watch`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct WatchArgs {
+    /// How long to watch; without it, until a signal comes
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::window)]
+    pub window: Option<Duration>,
+    /// Print JSON, a line each
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn size(text: &str) -> Result<(u16, u16), String> {

@@ -13,6 +13,7 @@ mod snapshot;
 mod text;
 mod theme;
 mod tui;
+mod watch;
 mod why;
 
 pub use args::Cli;
@@ -62,6 +63,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Screen(args)) => screen::run(global, args),
+        Some(Command::Watch(args)) => watch::run(global, args),
         Some(Command::Man) => man::run(),
     }
 }

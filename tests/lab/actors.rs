@@ -23,34 +23,43 @@ pub fn run(args: &[String]) {
         ["exit"] => {}
         ["freeze-writers", dir, count] => freeze_writers(dir, number(count)),
         ["dying-cgroups", group, dir] => dying_cgroups(Path::new(group), Path::new(dir)),
-        other => panic!("no such actor: {other:?}"),
+        [name, args @ ..] => brought_along(name, args),
+        [] => panic!("which actor?"),
     }
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> T {
+/// An actor that a scenario or control has of its own.
+fn brought_along(name: &str, args: &[&str]) {
+    let theirs = crate::scenarios::ALL.iter().copied().flatten().map(|s| s.actors);
+    let mut all = theirs.chain(crate::controls::ALL.iter().map(|c| c.actors)).flatten();
+    let (_, act) = all.find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no such actor: {name}"));
+    act(args);
+}
+
+pub fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
 }
 
-fn name(comm: &str) {
+pub fn name(comm: &str) {
     std::fs::write("/proc/self/comm", comm).expect("name this process");
 }
 
-fn ready() {
+pub fn ready() {
     println!("READY");
     std::io::stdout().flush().expect("say READY");
 }
 
-fn forever() -> ! {
+pub fn forever() -> ! {
     loop {
         sleep(Duration::from_hours(1));
     }
 }
 
-fn loopback(port: u16) -> SocketAddrV4 {
+pub fn loopback(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
-fn stream(flags: SocketFlags) -> OwnedFd {
+pub fn stream(flags: SocketFlags) -> OwnedFd {
     rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("socket")
 }
 
@@ -125,7 +134,7 @@ fn idle_threads(count: usize) {
     forever()
 }
 
-fn many_descriptors() {
+pub fn many_descriptors() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("raise the descriptor limit");

@@ -1,8 +1,12 @@
-//! The lab: real trouble on the real kernel, and what `whytop why` says about it.
+//! The lab: real trouble on the real kernel, and what whytop says about it.
 //!
-//! One file a scenario. Each stages its trouble, asserts what a 5 s look says, ends the trouble, and asserts that a
-//! second look no longer says it. `cargo test --test lab` runs all of it, `cargo test --test lab -- udp` a part. A
-//! scenario that can't run here says `SKIPPED: why`; with `CI` set, only a run that is not root's may skip one.
+//! One file a scenario or control. A scenario stages its trouble beside a running `whytop watch`, times until that
+//! names it, judges a cold `whytop why`, ends the trouble, and asserts that neither says it any more. A control puts
+//! a load on a host where nothing is wrong, and asserts silence.
+//!
+//! `cargo test --test lab` runs all of it, `cargo test --test lab -- udp` a part; `-- --scoreboard` prints the score
+//! and fails where it is not met, `-- --markdown` prints it for the README. What can't run here says `SKIPPED: why`;
+//! with `CI` set, only a run that is not root's may skip.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -11,10 +15,74 @@
 )]
 
 mod actors;
+mod controls;
 mod kit;
 mod scenarios;
 
-use kit::{Outcome, Scenario};
+use kit::{Control, Outcome, Played, Scenario, Score};
+
+/// One of the lab's tests.
+enum Work {
+    Trouble(Scenario),
+    Calm(Control),
+}
+
+impl Work {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Trouble(s) => s.name,
+            Self::Calm(c) => c.name,
+        }
+    }
+
+    fn play(&self, side: &str, strict: bool) -> Played {
+        match self {
+            Self::Trouble(s) => kit::scenario(s, side, strict),
+            Self::Calm(c) => kit::control(c, side),
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag each")]
+struct Asked {
+    /// Parts of names; all when empty.
+    names: Vec<String>,
+    /// Times and all figures count, and the table is printed.
+    scoreboard: bool,
+    /// The table is printed for the README.
+    markdown: bool,
+    /// Each row is printed as a line of JSON: how a run in a virtual machine reports.
+    rows: bool,
+    side: Option<String>,
+    list: bool,
+}
+
+impl Asked {
+    fn of(args: Vec<String>) -> Self {
+        let mut asked = Self::default();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--scoreboard" => asked.scoreboard = true,
+                "--markdown" => (asked.scoreboard, asked.markdown) = (true, true),
+                "--rows" => asked.rows = true,
+                "--side" => asked.side = args.next(),
+                "--list" => asked.list = true,
+                // Options of other test binaries of the same run.
+                option if option.starts_with('-') => {}
+                name => asked.names.push(name.into()),
+            }
+        }
+        asked
+    }
+}
+
+fn all() -> impl Iterator<Item = Work> {
+    let troubles = scenarios::ALL.iter().copied().flatten().copied().map(Work::Trouble);
+    troubles.chain(controls::ALL.iter().copied().map(Work::Calm))
+}
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,34 +90,50 @@ fn main() {
         actors::run(&args[1..]);
         return;
     }
-    if args.iter().any(|a| a == "--list") {
-        for s in scenarios::ALL {
-            println!("{}: test", s.name);
+    let asked = Asked::of(args);
+    if asked.list {
+        for work in all() {
+            println!("{}: test", work.name());
         }
         return;
     }
-    let wanted: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
-    let chosen: Vec<&Scenario> = scenarios::ALL
-        .iter()
-        .filter(|s| wanted.is_empty() || wanted.iter().any(|w| s.name.contains(w.as_str())))
-        .collect();
+    let wanted = |name: &str| asked.names.is_empty() || asked.names.iter().any(|w| name.contains(w.as_str()));
+    let chosen: Vec<Work> = all().filter(|w| wanted(w.name())).collect();
     println!("\nrunning {} lab scenarios", chosen.len());
+    let mut score = Score::default();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for scenario in chosen {
-        match kit::run(scenario) {
-            Outcome::Passed(note) => {
+    for work in chosen {
+        let Played { outcome, row } = work.play(asked.side.as_deref().unwrap_or("host"), asked.scoreboard);
+        let name = work.name();
+        match outcome {
+            Outcome::Passed => {
                 passed += 1;
-                println!("test lab::{} ... ok ({note})", scenario.name);
+                println!("test lab::{name} ... ok ({})", row.told());
             }
             Outcome::Skipped(why) => {
                 skipped += 1;
-                println!("test lab::{} ... SKIPPED: {why}", scenario.name);
+                println!("test lab::{name} ... SKIPPED: {why}");
+                continue;
             }
             Outcome::Failed(why) => {
                 failed += 1;
-                println!("test lab::{} ... FAILED\n{why}", scenario.name);
+                println!("test lab::{name} ... FAILED ({})\n{why}", row.told());
             }
         }
+        if asked.rows {
+            println!("ROW {}", serde_json::to_string(&row).expect("a row is JSON"));
+        }
+        score.rows.push(row);
+    }
+    if asked.scoreboard {
+        println!("\n{}", if asked.markdown { score.markdown() } else { score.table() });
+        let short = score.shortfalls();
+        failed += short.len();
+        for s in short {
+            println!("SHORT: {s}");
+        }
+    } else if !score.rows.is_empty() {
+        println!("\n{}", score.summary());
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; 0 filtered out");

@@ -73,8 +73,9 @@ impl<'a> StoryRow<'a> {
     }
 }
 
+/// One finding, as `findings` of `why --json` has it.
 #[derive(Serialize)]
-struct FindingRow<'a> {
+pub struct FindingRow<'a> {
     id: &'static str,
     severity: &'static str,
     subject: SubjectRow<'a>,
@@ -95,7 +96,8 @@ struct FindingRow<'a> {
 }
 
 impl<'a> FindingRow<'a> {
-    fn new(finding: &'a Finding, frame: &'a Frame) -> Self {
+    /// A finding of a frame.
+    pub fn new(finding: &'a Finding, frame: &'a Frame) -> Self {
         Self {
             id: finding.id,
             severity: finding.severity.word(),

@@ -1,6 +1,6 @@
 //! The live screens: keys, frames, signals and the clock in; the terminal out.
 
-mod feed;
+pub mod feed;
 mod signals;
 mod terminal;
 

@@ -1,17 +1,18 @@
 //! Story D in a Docker container: at its limit, failcnt rising, children killed, pid 1 alive.
 
-use crate::kit::{self, Look, Scenario, Stage, may, must, until};
+use crate::kit::{self, Expect, Scenario, Stage, may, must, until};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub const DOCKER: Scenario = Scenario {
+pub const ALL: &[Scenario] = &[Scenario {
     name: "docker_container_at_its_limit",
     root: true,
     tools: &["dockerd", "docker", "busybox", "tar"],
     stage,
-    during,
-    gone: &["cgroup.at_limit", "cgroup.oom_kill"],
-};
+    expects,
+    may_say: &["task.respawn_loop", "host.pressure", "host.oom_kill"],
+    ..Scenario::BASE
+}];
 
 /// Starts a Docker Engine of our own, imports a busybox root as an image, and starts a container that outgrows 32 MB.
 fn stage() -> Stage {
@@ -44,9 +45,11 @@ fn stage() -> Stage {
             eat,
         ],
     );
+    stage.stands();
     let undo_host = host.clone();
     stage.undo(move || may("docker", &["-H", &undo_host, "rm", "-f", name]));
     must("docker", &["-H", &host, "inspect", "-f", "{{.Id}}", name]).trim().clone_into(&mut stage.path);
+    stage.owns(stage.path.clone());
     stage
 }
 
@@ -101,17 +104,14 @@ fn make_root(dir: &Path, image: &Path) {
     must("tar", &["-C", root.to_str().expect("utf-8"), "-cf", image.to_str().expect("utf-8"), "."]);
 }
 
-fn during(look: &Look, stage: &Stage) -> Result<(), String> {
-    let ours = |f: &serde_json::Value| {
-        f["subject"]["kind"] == "cgroup" && f["subject"]["path"].as_str().is_some_and(|p| p.contains(&stage.path))
-    };
-    let at_limit = look.expect("cgroup.at_limit", ours)?;
-    if at_limit["limit"] != f64::from(32 * 1024 * 1024) {
-        return Err(format!("wrong limit: {at_limit:#}"));
-    }
-    let kill = look.expect("cgroup.oom_kill", ours)?;
-    if !kill["subject"]["container"].is_string() {
-        return Err(format!("the container is not named: {kill:#}"));
-    }
-    Ok(())
+fn expects(stage: &Stage) -> Vec<Expect> {
+    vec![
+        Expect::warning("cgroup.at_limit")
+            .cgroup(&stage.path)
+            .leads()
+            .that("32 MiB", |f| f["limit"] == f64::from(32 * 1024 * 1024)),
+        Expect::critical("cgroup.oom_kill")
+            .cgroup(&stage.path)
+            .that("the container's name", |f| f["subject"]["container"].is_string()),
+    ]
 }

@@ -1,24 +1,21 @@
 //! Story D's core: threads in D on a frozen file system, and zombies that their parent never reaps.
 
-use crate::kit::{self, Cleanup, Look, Scenario, Stage, may, must, until};
+use crate::kit::{self, Cleanup, Expect, Scenario, Stage, may, must, until};
 
-pub const FROZEN: Scenario = Scenario {
+pub const ALL: &[Scenario] = &[FROZEN, ZOMBIES];
+
+const FROZEN: Scenario = Scenario {
     name: "d_state_pile_on_a_frozen_file_system",
     root: true,
     tools: &["mkfs.ext4", "fsfreeze", "mount", "umount", "truncate"],
     stage: frozen,
-    during: blocked,
-    gone: &["task.d_state_pile", "task.d_state_long", "host.load_blocked"],
+    expects: blocked,
+    may_say: &["task.d_state_long", "host.load_blocked", "host.pressure"],
+    gone: &["task.d_state_long", "host.load_blocked"],
+    ..Scenario::BASE
 };
 
-pub const ZOMBIES: Scenario = Scenario {
-    name: "zombie_pile",
-    root: false,
-    tools: &[],
-    stage: zombies,
-    during: unreaped,
-    gone: &["task.zombie_pile"],
-};
+const ZOMBIES: Scenario = Scenario { name: "zombie_pile", stage: zombies, expects: unreaped, ..Scenario::BASE };
 
 fn frozen() -> Stage {
     let mut stage = Stage::default();
@@ -49,15 +46,13 @@ fn blocked_threads(pid: u32) -> usize {
         .count()
 }
 
-fn blocked(look: &Look, stage: &Stage) -> Result<(), String> {
-    let f = look.expect("task.d_state_pile", |f| f["value"].as_f64().is_some_and(|v| v >= 100.0))?;
-    if f["subject"]["kind"] != "wchan" {
-        return Err(format!("subject is not a wait channel: {f:#}"));
-    }
-    if !f.to_string().contains(&format!("{}", stage.pid)) && !f.to_string().contains("fs-writer") {
-        return Err(format!("nothing names the process that holds the threads: {f:#}"));
-    }
-    look.expect("host.load_blocked", |f| f["subject"]["kind"] == "host").map(|_| ())
+fn blocked(_: &Stage) -> Vec<Expect> {
+    let pile = Expect::warning("task.d_state_pile").about(|s| s["kind"] == "wchan");
+    vec![
+        pile.that("100 threads", |f| f["value"].as_f64() >= Some(100.0))
+            .that("the process that holds them", |f| f.to_string().contains("fs-writer")),
+        Expect::warning("host.load_blocked").host(),
+    ]
 }
 
 fn zombies() -> Stage {
@@ -66,7 +61,9 @@ fn zombies() -> Stage {
     stage
 }
 
-fn unreaped(look: &Look, stage: &Stage) -> Result<(), String> {
-    let f = look.expect("task.zombie_pile", |f| f["subject"]["pid"] == stage.pid)?;
-    if f["value"] == 100.0 && f["subject"]["comm"] == "bad-parent" { Ok(()) } else { Err(format!("{f:#}")) }
+fn unreaped(stage: &Stage) -> Vec<Expect> {
+    let pile = Expect::warning("task.zombie_pile").task(stage.pid).leads();
+    vec![
+        pile.that("100 zombies of bad-parent", |f| f["value"] == 100.0 && f["subject"]["comm"] == "bad-parent"),
+    ]
 }

@@ -1,15 +1,15 @@
 //! Story C's core: dead memory cgroups that are kept alive, and slab that grows and does not come back.
 
-use crate::kit::{self, Look, Scenario, Stage, may, must};
+use crate::kit::{self, Expect, Scenario, Stage, may, must};
 
-pub const DYING: Scenario = Scenario {
+pub const ALL: &[Scenario] = &[Scenario {
     name: "dying_cgroups_and_slab_growth",
     root: true,
     tools: &["mount", "umount"],
     stage,
-    during,
-    gone: &["cgroup.dying_pile", "slab.growth", "slab.unreclaimable"],
-};
+    expects,
+    ..Scenario::BASE
+}];
 
 fn stage() -> Stage {
     let mut stage = Stage::default();
@@ -33,14 +33,14 @@ fn stage() -> Stage {
     stage
 }
 
-fn during(look: &Look, _: &Stage) -> Result<(), String> {
-    let f = look.expect("cgroup.dying_pile", |f| f["limit"] == 65_535.0)?;
-    if f["value"].as_f64().unwrap_or(0.0) < 100.0 {
-        return Err(format!("too few dying cgroups counted: {f:#}"));
-    }
-    look.expect("slab.growth", |f| {
-        let name = f["subject"]["name"].as_str().unwrap_or("");
-        f["subject"]["kind"] == "slab" && (name.contains("shmem_inode") || name.contains("dentry"))
-    })?;
-    look.expect("slab.unreclaimable", |f| f["subject"]["kind"] == "host").map(|_| ())
+fn expects(_: &Stage) -> Vec<Expect> {
+    let grows = |s: &serde_json::Value| {
+        s["kind"] == "slab" && s["name"].as_str().is_some_and(|n| n.contains("shmem_inode") || n.contains("dentry"))
+    };
+    vec![
+        Expect::warning("cgroup.dying_pile")
+            .that("100 of them, of the ids there are", |f| f["limit"] == 65_535.0 && f["value"].as_f64() >= Some(100.0)),
+        Expect::warning("slab.growth").about(grows),
+        Expect::warning("slab.unreclaimable").host(),
+    ]
 }

@@ -1,24 +1,20 @@
-//! The scenarios, one file each.
+//! The scenarios, a file each or each kind: `pub const ALL: &[Scenario]`.
 
 use crate::kit::Scenario;
 
-mod calm;
-mod container_oom;
-mod crowd;
-mod d_state_and_zombies;
-mod dying_cgroups;
-mod syn_sent;
-mod time_wait;
-mod udp_drops;
+macro_rules! scenarios {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        pub const ALL: &[&[Scenario]] = &[$($file::ALL),*];
+    };
+}
 
-pub const ALL: &[Scenario] = &[
-    calm::IDLE,
-    crowd::COUNTS,
-    syn_sent::PILE,
-    time_wait::OVERFLOW,
-    dying_cgroups::DYING,
-    container_oom::DOCKER,
-    d_state_and_zombies::FROZEN,
-    d_state_and_zombies::ZOMBIES,
-    udp_drops::DEAF,
-];
+scenarios! {
+    container_oom,
+    crowd,
+    d_state_and_zombies,
+    dying_cgroups,
+    syn_sent,
+    time_wait,
+    udp_drops,
+}

@@ -1,25 +1,21 @@
 //! Story A's core: one process holds hundreds of SYN_SENT sockets to one remote.
 
-use crate::kit::{Look, Scenario, Stage};
+use crate::kit::{Expect, Scenario, Stage};
 
-pub const PILE: Scenario =
-    Scenario { name: "syn_sent_pile", root: false, tools: &[], stage, during, gone: &["tcp.syn_sent_pile"] };
+pub const ALL: &[Scenario] = &[Scenario { name: "syn_sent_pile", stage, expects, may_say: &["tcp.listen_overflow"], ..Scenario::BASE }];
 
-const PORT: &str = "21616";
+const PORT: u16 = 21616;
 
 fn stage() -> Stage {
     let mut stage = Stage::default();
-    stage.pid = stage.actor(&["syn-sent", PORT, "300"]);
+    stage.pid = stage.actor(&["syn-sent", &PORT.to_string(), "300"]);
     stage
 }
 
-fn during(look: &Look, stage: &Stage) -> Result<(), String> {
-    let f = look.expect("tcp.syn_sent_pile", |f| f["subject"]["pid"] == stage.pid)?;
-    let value = f["value"].as_f64().unwrap_or(0.0);
-    let port = f["remote"]["port"].to_string();
-    if f["subject"]["kind"] == "task" && f["subject"]["comm"] == "amq-client" && value >= 290.0 && port == PORT {
-        Ok(())
-    } else {
-        Err(format!("wrong subject, value or remote: {f:#}"))
-    }
+fn expects(stage: &Stage) -> Vec<Expect> {
+    let pile = Expect::warning("tcp.syn_sent_pile").task(stage.pid).to(PORT).leads();
+    vec![
+        pile.that("300 sockets", |f| f["value"].as_f64() >= Some(290.0))
+            .that("the name of the process", |f| f["subject"]["comm"] == "amq-client"),
+    ]
 }

@@ -1,0 +1,5 @@
+//! Nothing is going on.
+
+use crate::kit::Control;
+
+pub const CALM: Control = Control { name: "idle", ..Control::BASE };

@@ -1,0 +1,14 @@
+//! Calm controls, a file each: loads that a host carries well. What is said of one is false.
+
+use crate::kit::Control;
+
+macro_rules! controls {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        pub const ALL: &[Control] = &[$($file::CALM),*];
+    };
+}
+
+controls! {
+    idle,
+}
