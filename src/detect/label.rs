@@ -3,6 +3,7 @@
 use super::{Look, Verdict};
 use crate::model::SubjectLabel;
 use crate::snapshot::{ListenerKey, LogEvent, NetnsId, Subject, Task, TaskKey, Text};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// The subject as words, while it can be seen.
@@ -107,7 +108,7 @@ fn name_cgroup(look: &Look<'_>, path: &Text, label: &mut SubjectLabel) {
 }
 
 /// What a finding can be joined by.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Joints {
     pub(super) tasks: Vec<TaskKey>,
     pub(super) cgroups: Vec<Text>,

@@ -11,6 +11,7 @@
 
 mod case;
 mod command;
+mod interned;
 mod label;
 mod look;
 mod rules;
@@ -119,11 +120,13 @@ impl RuleConfig {
         found.map(|r| self.disabled.push(r.id)).is_some()
     }
 
-    fn knob(&self, rule: &'static str, knob: &Knob) -> f64 {
+    /// A rule's number as it is set.
+    pub(crate) fn knob(&self, rule: &'static str, knob: &Knob) -> f64 {
         self.knobs.get(&(rule, knob.key)).copied().unwrap_or(knob.default)
     }
 
-    fn is_on(&self, rule: &Rule) -> bool {
+    /// Whether a rule is not switched off.
+    pub(crate) fn is_on(&self, rule: &Rule) -> bool {
         !self.disabled.contains(&rule.id)
     }
 }

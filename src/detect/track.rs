@@ -1,19 +1,22 @@
 //! What is kept of one subject of one rule: the series of its value and of its counters.
 
 use super::Measure;
+use super::interned::{self, Word};
 use crate::model::Series;
 use crate::snapshot::Moment;
+use serde::{Deserialize, Serialize};
 
 /// A counter as the growth seen so far: it starts at 0, never falls, and a reset adds nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Growth {
-    name: &'static str,
+    #[serde(deserialize_with = "interned::word")]
+    name: Word,
     raw: u64,
     grown: Series,
 }
 
 /// The series of one subject.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Track {
     value: Series,
     counters: Vec<Growth>,

@@ -1,10 +1,12 @@
 //! What a rule says of a case, filled in step by step.
 
+use super::interned::{self, Word};
 use crate::model::{Evidence, EvidenceValue, Metric, Severity};
 use crate::snapshot::{ListenerKey, Moment, TaskKey, Text};
+use serde::{Deserialize, Serialize};
 
 /// What a rule says of a case.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// How bad.
     pub severity: Severity,
@@ -21,11 +23,13 @@ pub struct Verdict {
     /// The limit.
     pub limit: Option<f64>,
     /// Their unit.
-    pub unit: &'static str,
+    #[serde(deserialize_with = "interned::word")]
+    pub unit: Word,
     /// Growth of the value, or the rate of the counter that fired.
     pub rate_per_s: Option<f64>,
     /// What the rate counts, where that is not the unit.
-    pub rate_unit: Option<&'static str>,
+    #[serde(deserialize_with = "interned::some_word")]
+    pub rate_unit: Option<Word>,
     /// Since when, where the rule knows better than first sight.
     pub since: Option<Moment>,
     /// The subject's history to draw, where it says more than the measured value's.

@@ -5,6 +5,7 @@ use super::{Case, Look, Measures, Rule, RuleConfig, Track, Verdict, rules, story
 use crate::model::{Finding, Severity, Story, SubjectLabel};
 use crate::snapshot::{Moment, Subject};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A finding ends when its condition has not been true for so long.
@@ -19,7 +20,7 @@ const SPARK_POINTS: usize = 16;
 type CaseKey = (Subject, Option<(IpAddr, u16)>);
 
 /// A verdict that stands, or stood within the window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Held {
     verdict: Verdict,
     label: SubjectLabel,
@@ -31,7 +32,7 @@ struct Held {
     active: bool,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct CaseState {
     track: Track,
     measured: Moment,
@@ -42,10 +43,14 @@ struct CaseState {
 }
 
 /// All rules at work: the same looks in, the same findings out.
-#[derive(Clone, Debug, Default)]
+///
+/// Serialized, it holds the cases only, by their rules' places: it means something to the same rules alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Watch {
+    #[serde(skip)]
     config: RuleConfig,
     cases: Vec<FxHashMap<CaseKey, CaseState>>,
+    #[serde(skip)]
     measures: Measures,
 }
 
@@ -54,6 +59,11 @@ impl Watch {
     #[must_use]
     pub fn new(config: RuleConfig) -> Self {
         Self { config, ..Self::default() }
+    }
+
+    /// Puts it under a configuration, as after it was read back.
+    pub(crate) fn set_config(&mut self, config: RuleConfig) {
+        self.config = config;
     }
 
     /// Judges one look: what is found now or was within the window, and the stories over it, both worst first.

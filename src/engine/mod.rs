@@ -9,9 +9,12 @@
 //! The engine keeps series per subject under a byte bound, never a window of whole snapshots. It reads no clock: the
 //! same snapshots give the same frames.
 
+mod checkpoint;
 mod sparks;
 #[cfg(test)]
 mod tests;
+
+pub use checkpoint::CheckpointError;
 
 use crate::detect::{Look, RuleConfig, Watch, Window};
 use crate::model::{Before, Frame, History, LogBook, Model, Severity};

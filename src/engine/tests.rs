@@ -1,7 +1,7 @@
 //! The engine over whole snapshots: determinism, resets, bounds, sparks.
 
-use super::{Engine, EngineOptions};
-use crate::detect::Window;
+use super::{CheckpointError, Engine, EngineOptions};
+use crate::detect::{RuleConfig, Window};
 use crate::model::{Frame, Metric};
 use crate::snapshot::{
     Cpu, Host, KernelLog, LogEvent, LogValue, Moment, Section, Snapshot, StateCounts, Subject, Task, TaskKey, Tasks,
@@ -141,4 +141,81 @@ fn series_stay_within_their_bound_and_forget_what_has_gone() {
         engine.step(look(t, vec![]));
     }
     assert!(engine.series_bytes() < 64 << 10, "{}", engine.series_bytes());
+}
+
+/// Everything a frame says, in an order of its own.
+fn all(f: &Frame) -> String {
+    let mut tasks: Vec<_> = f.model.tasks.iter().map(|(key, t)| format!("{key:?} {t:?}")).collect();
+    tasks.sort_unstable();
+    let mut lit: Vec<_> = f.lit.iter().collect();
+    lit.sort();
+    let log = (&f.log, f.log_in_window, f.window_start);
+    format!("{} {tasks:?} {:?} {:?} {lit:?} {log:?}", told(f), f.model.totals, f.model.cgroups)
+}
+
+/// Zombies that come and go, growth, log lines, lanes that stand still now and then.
+fn eventful(secs: u64) -> Vec<Snapshot> {
+    let mut looks = script(secs);
+    let mut kept: Option<Section<Tasks>> = None;
+    for (t, snap) in (1..).zip(looks.iter_mut()) {
+        if t % 40 > 25 {
+            snap.tasks = Section::ok(snap.at, Tasks { rows: vec![task(1, "init", 1 << 20)], ..Tasks::default() });
+        }
+        if t % 7 == 3 {
+            snap.tasks = kept.clone().unwrap_or_default();
+        }
+        kept = Some(snap.tasks.clone());
+        if t % 11 == 5 {
+            let at = Some(1000 + t);
+            snap.klog = Section::ok(snap.at, KernelLog { events: vec![event("io_error", at)], ..KernelLog::default() });
+        }
+    }
+    looks
+}
+
+#[test]
+fn an_engine_restored_at_any_look_goes_on_as_if_it_had_seen_all() {
+    let looks = eventful(150);
+    let mut engine = Engine::new(EngineOptions::default());
+    let mut restored: Vec<Engine> = Vec::new();
+    for (t, snap) in looks.into_iter().enumerate() {
+        if t % 13 == 0 {
+            let mut fresh = Engine::new(EngineOptions::default());
+            fresh.restore(&engine.checkpoint()).unwrap();
+            restored.push(fresh);
+        }
+        let want = all(&engine.step(snap.clone()));
+        for other in &mut restored {
+            assert_eq!(all(&other.step(snap.clone())), want, "look {t}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_other_rules_or_with_any_byte_lost_is_refused() {
+    let mut engine = Engine::new(EngineOptions::default());
+    for snap in script(5) {
+        engine.step(snap);
+    }
+    let bytes = engine.checkpoint();
+    let mut rules = RuleConfig::default();
+    assert!(rules.disable("task.zombie_pile"));
+    let mut other = Engine::new(EngineOptions { rules, ..EngineOptions::default() });
+    assert_eq!(other.restore(&bytes), Err(CheckpointError::OtherRules));
+    let mut whole = Engine::new(EngineOptions { window: Window::Whole, ..EngineOptions::default() });
+    assert_eq!(whole.restore(&bytes), Err(CheckpointError::OtherRules));
+    for cut in (0..bytes.len()).step_by(23) {
+        assert!(engine.restore(&bytes[..cut]).is_err(), "{cut}");
+    }
+    let last = script(6).remove(5);
+    let want = all(&engine.clone().step(last.clone()));
+    for at in (8..bytes.len()).step_by(29) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        let mut fresh = Engine::new(EngineOptions::default());
+        if fresh.restore(&damaged).is_ok() {
+            fresh.step(last.clone());
+        }
+    }
+    assert_eq!(all(&engine.step(last)), want, "a refused checkpoint changes nothing");
 }

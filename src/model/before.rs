@@ -5,13 +5,14 @@ use crate::snapshot::{
     Cgroups, Cpu, Memory, Moment, Net, Pressure, Section, Slabs, Snapshot, Sockets, TaskKey, Tasks, Text,
 };
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Two looks may come right after one another (a drill-down's): over less than this a share of CPU says nothing.
 const OWN_SPAN_S: f64 = 0.5;
 
 /// One sample of a section.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sampled<T> {
     /// When the kernel was read.
     pub at: Moment,
@@ -21,7 +22,7 @@ pub struct Sampled<T> {
 
 /// The two newest distinct samples of a section. Lanes have periods of their own: a section whose time has not moved
 /// is held against the same sample as before, and so keeps its rates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pair<T> {
     older: Option<Sampled<T>>,
     newer: Option<Sampled<T>>,
@@ -82,7 +83,7 @@ pub fn per_second(old: u64, now: u64, secs: f64) -> Option<f64> {
 }
 
 /// A thread in D and since when it has not woken.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockedThread {
     /// First look that saw it so.
     pub since: Moment,
@@ -103,7 +104,7 @@ impl BlockedThread {
 }
 
 /// The past that one look needs: never a window of snapshots, only the sample before.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Before {
     /// CPU.
     pub cpu: Pair<Cpu>,

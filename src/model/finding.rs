@@ -1,10 +1,11 @@
 //! What whytop says: findings, the evidence under them, and the stories that join them.
 
 use crate::snapshot::{Moment, Subject, Text};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Severity {
     /// It will fail.
     Warning,
@@ -24,7 +25,7 @@ impl Severity {
 }
 
 /// One number that supports a finding, with the place it was read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// File or message, for example `/proc/net/netstat` or `sock_diag`.
     pub source: Text,
@@ -37,7 +38,7 @@ pub struct Evidence {
 }
 
 /// A value in evidence.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EvidenceValue {
     /// A number.
     Number(f64),
@@ -46,7 +47,7 @@ pub enum EvidenceValue {
 }
 
 /// A subject in words, captured while it could be seen: a finding keeps it after its subject has gone.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SubjectLabel {
     /// Short human name: `java(16951)`, `docker/web (4b1d…)`, `dentry`, `eth0`, `10.0.0.9:61616`.
     pub name: Text,

@@ -4,11 +4,12 @@
 use super::{Metric, Model, Series, StateTally, tally_of};
 use crate::snapshot::{CgroupKey, Moment, Snapshot, Subject, TaskKey, TcpState, Text};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 /// Series of a gone subject are kept so long.
 const KEEP_GONE_S: f64 = 60.0;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct TaskSeries {
     rss: Series,
     threads: Series,
@@ -17,14 +18,14 @@ struct TaskSeries {
     sockets: Series,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct CgroupSeries {
     usage: Series,
     cpu: Series,
     blocked: Series,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct HostSeries {
     cpu: Series,
     load: Series,
@@ -35,7 +36,7 @@ struct HostSeries {
 }
 
 /// The histories of all subjects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct History {
     tasks: FxHashMap<TaskKey, TaskSeries>,
     cgroups: FxHashMap<CgroupKey, CgroupSeries>,

@@ -2,6 +2,7 @@
 
 use super::{Before, Model};
 use crate::snapshot::{Cgroup, LogEvent, Moment, Snapshot, Task, TaskKey, Text, Thread};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 const EVENTS_MAX: usize = 1000;
 
 /// What an event was joined with when it came.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogJoin {
     /// When it was seen first.
     pub arrived: Moment,
@@ -33,7 +34,7 @@ impl LogEvent {
 }
 
 /// The events of a run, oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LogBook {
     events: Arc<VecDeque<LogEvent>>,
     joins: VecDeque<LogJoin>,

@@ -29,6 +29,7 @@ pub use trend::Trend;
 
 use crate::snapshot::{LogEvent, Moment, NetnsId, RemoteKey, Snapshot, Subject, TaskKey, Text};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub struct Frame {
 }
 
 /// A quantity that has a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Metric {
     /// Resident memory of a task, bytes.
     Rss,

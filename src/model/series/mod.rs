@@ -1,7 +1,11 @@
 //! One quantity over time, change-compressed, in three tiers: every sample for 2 minutes, one in 10 s for 20 minutes,
 //! one a minute for 24 hours. What never changes costs one point.
 
+mod packed;
+
 use crate::snapshot::Moment;
+use packed::Packed;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 const SECOND: u64 = 1_000_000_000;
@@ -27,7 +31,10 @@ struct Tiers {
 /// A step function: a point says from when on a value held, the last one holds up to [`Series::seen`].
 ///
 /// Thousands of subjects have some that never change: the newest point stands in the series itself.
-#[derive(Clone, Debug, Default)]
+///
+/// Serialized, it holds what of it the last 20 minutes need: no look reaches further back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Packed", from = "Packed")]
 pub struct Series {
     newest: Option<Point>,
     seen: Moment,
