@@ -181,7 +181,7 @@ fn an_engine_restored_at_any_look_goes_on_as_if_it_had_seen_all() {
     for (t, snap) in looks.into_iter().enumerate() {
         if t % 13 == 0 {
             let mut fresh = Engine::new(EngineOptions::default());
-            fresh.restore(&engine.checkpoint()).unwrap();
+            fresh.restore(&engine.checkpoint(&snap), &snap).unwrap();
             restored.push(fresh);
         }
         let want = all(&engine.step(snap.clone()));
@@ -197,23 +197,24 @@ fn a_checkpoint_of_other_rules_or_with_any_byte_lost_is_refused() {
     for snap in script(5) {
         engine.step(snap);
     }
-    let bytes = engine.checkpoint();
+    let last = script(6).remove(5);
+    let bytes = engine.checkpoint(&last);
     let mut rules = RuleConfig::default();
     assert!(rules.disable("task.zombie_pile"));
     let mut other = Engine::new(EngineOptions { rules, ..EngineOptions::default() });
-    assert_eq!(other.restore(&bytes), Err(CheckpointError::OtherRules));
+    assert_eq!(other.restore(&bytes, &last), Err(CheckpointError::OtherRules));
     let mut whole = Engine::new(EngineOptions { window: Window::Whole, ..EngineOptions::default() });
-    assert_eq!(whole.restore(&bytes), Err(CheckpointError::OtherRules));
+    assert_eq!(whole.restore(&bytes, &last), Err(CheckpointError::OtherRules));
     for cut in (0..bytes.len()).step_by(23) {
-        assert!(engine.restore(&bytes[..cut]).is_err(), "{cut}");
+        assert!(engine.restore(&bytes[..cut], &last).is_err(), "{cut}");
     }
-    let last = script(6).remove(5);
+    assert_eq!(engine.restore(&bytes, &script(4)[3]), Err(CheckpointError::Damaged), "beside another look");
     let want = all(&engine.clone().step(last.clone()));
     for at in (8..bytes.len()).step_by(29) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x55;
         let mut fresh = Engine::new(EngineOptions::default());
-        if fresh.restore(&damaged).is_ok() {
+        if fresh.restore(&damaged, &last).is_ok() {
             fresh.step(last.clone());
         }
     }
