@@ -31,7 +31,8 @@ pub fn run(args: &[String]) {
 /// An actor that a scenario or control has of its own.
 fn brought_along(name: &str, args: &[&str]) {
     let theirs = crate::scenarios::ALL.iter().copied().flatten().map(|s| s.actors);
-    let mut all = theirs.chain(crate::controls::ALL.iter().map(|c| c.actors)).flatten();
+    let guests = crate::vm::BOOTS.iter().flat_map(|boot| boot.works).map(crate::Work::actors);
+    let mut all = theirs.chain(crate::controls::ALL.iter().map(|c| c.actors)).chain(guests).flatten();
     let (_, act) = all.find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no such actor: {name}"));
     act(args);
 }

@@ -18,10 +18,12 @@ mod actors;
 mod controls;
 mod kit;
 mod scenarios;
+mod vm;
 
 use kit::{Control, Outcome, Played, Scenario, Score};
 
 /// One of the lab's tests.
+#[derive(Clone, Copy)]
 enum Work {
     Trouble(Scenario),
     Calm(Control),
@@ -32,6 +34,13 @@ impl Work {
         match self {
             Self::Trouble(s) => s.name,
             Self::Calm(c) => c.name,
+        }
+    }
+
+    fn actors(&self) -> kit::Actors {
+        match self {
+            Self::Trouble(s) => s.actors,
+            Self::Calm(c) => c.actors,
         }
     }
 
@@ -79,6 +88,40 @@ impl Asked {
     }
 }
 
+/// What all came to.
+#[derive(Default)]
+struct Tally {
+    rows: bool,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    score: Score,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, Played { outcome, row }: Played) {
+        match outcome {
+            Outcome::Passed => {
+                self.passed += 1;
+                println!("test lab::{name} ... ok ({})", row.told());
+            }
+            Outcome::Skipped(why) => {
+                self.skipped += 1;
+                println!("test lab::{name} ... SKIPPED: {why}");
+                return;
+            }
+            Outcome::Failed(why) => {
+                self.failed += 1;
+                println!("test lab::{name} ... FAILED ({})\n{why}", row.told());
+            }
+        }
+        if self.rows {
+            println!("ROW {}", serde_json::to_string(&row).expect("a row is JSON"));
+        }
+        self.score.rows.push(row);
+    }
+}
+
 fn all() -> impl Iterator<Item = Work> {
     let troubles = scenarios::ALL.iter().copied().flatten().copied().map(Work::Trouble);
     troubles.chain(controls::ALL.iter().copied().map(Work::Calm))
@@ -90,41 +133,34 @@ fn main() {
         actors::run(&args[1..]);
         return;
     }
+    if let [flag, boot, names @ ..] = args.as_slice()
+        && flag == "--guest"
+    {
+        vm::guest(boot, names);
+        return;
+    }
     let asked = Asked::of(args);
     if asked.list {
         for work in all() {
             println!("{}: test", work.name());
         }
+        for (boot, work) in vm::BOOTS.iter().flat_map(|b| b.works.iter().map(move |w| (b, w))) {
+            println!("{}: test", boot.full_name(work));
+        }
         return;
     }
     let wanted = |name: &str| asked.names.is_empty() || asked.names.iter().any(|w| name.contains(w.as_str()));
     let chosen: Vec<Work> = all().filter(|w| wanted(w.name())).collect();
-    println!("\nrunning {} lab scenarios", chosen.len());
-    let mut score = Score::default();
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let boots: Vec<(&vm::Boot, Vec<Work>)> =
+        vm::BOOTS.iter().map(|boot| (boot, boot.chosen(wanted))).filter(|(_, works)| !works.is_empty()).collect();
+    let guests: usize = boots.iter().map(|(_, works)| works.len()).sum();
+    println!("\nrunning {} lab scenarios, {guests} of them in {} virtual machines", chosen.len() + guests, boots.len());
+    let mut tally = Tally { rows: asked.rows, ..Tally::default() };
     for work in chosen {
-        let Played { outcome, row } = work.play(asked.side.as_deref().unwrap_or("host"), asked.scoreboard);
-        let name = work.name();
-        match outcome {
-            Outcome::Passed => {
-                passed += 1;
-                println!("test lab::{name} ... ok ({})", row.told());
-            }
-            Outcome::Skipped(why) => {
-                skipped += 1;
-                println!("test lab::{name} ... SKIPPED: {why}");
-                continue;
-            }
-            Outcome::Failed(why) => {
-                failed += 1;
-                println!("test lab::{name} ... FAILED ({})\n{why}", row.told());
-            }
-        }
-        if asked.rows {
-            println!("ROW {}", serde_json::to_string(&row).expect("a row is JSON"));
-        }
-        score.rows.push(row);
+        tally.add(work.name(), work.play(asked.side.as_deref().unwrap_or("host"), asked.scoreboard));
     }
+    vm::play_all(&boots, asked.scoreboard, |name, played| tally.add(name, played));
+    let Tally { passed, mut failed, skipped, score, .. } = tally;
     if asked.scoreboard {
         println!("\n{}", if asked.markdown { score.markdown() } else { score.table() });
         let short = score.shortfalls();

@@ -9,7 +9,7 @@ mod watcher;
 
 pub use expect::Expect;
 pub use look::{Look, whytop};
-pub use play::{Outcome, Played, control, scenario};
+pub use play::{Outcome, Played, control, may_skip, scenario};
 pub use score::{Row, Score, Subject};
 pub use stage::{Cleanup, Stage, may, memory_cgroup_root, must, scratch, until, which};
 

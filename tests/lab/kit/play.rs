@@ -66,7 +66,7 @@ fn played(mut row: Row, cannot: Option<String>, play: impl FnOnce(&mut Row) -> R
 }
 
 /// Whether a missing program may skip a scenario: not in CI, which installs what scenarios need.
-fn may_skip() -> bool {
+pub fn may_skip() -> bool {
     std::env::var_os("CI").is_none() || !is_root()
 }
 

@@ -1,0 +1,5 @@
+//! Calm guests.
+
+use crate::kit::Control;
+
+pub const IDLE: Control = Control { name: "idle_guest", root: true, ..Control::BASE };

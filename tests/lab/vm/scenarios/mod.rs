@@ -1,0 +1,5 @@
+//! What the guests play, a file each kind of trouble.
+
+pub mod calm;
+pub mod cgroup_limits;
+pub mod stuck;
