@@ -15,6 +15,7 @@ pub mod detect;
 pub mod engine;
 pub mod model;
 pub mod panes;
+pub mod record;
 pub mod snapshot;
 pub mod source;
 pub mod startup;
