@@ -1,7 +1,7 @@
 //! Commands that show a finding's evidence with everyday tools, as they can be copied.
 
 use super::Look;
-use crate::snapshot::{Cgroup, NetnsId};
+use crate::snapshot::{Cgroup, CgroupLayout, NetnsId};
 
 /// A command inside a network namespace: one of its processes is the door, the host's own needs none.
 pub(super) fn in_netns(look: &Look<'_>, id: NetnsId, command: &str) -> Option<String> {
@@ -12,12 +12,43 @@ pub(super) fn in_netns(look: &Look<'_>, id: NetnsId, command: &str) -> Option<St
     Some(format!("nsenter -t {pid} -n {command}"))
 }
 
+/// A name as a word of a command, or what stands for it: anyone may name an interface or a cgroup, and a shell would
+/// read some names otherwise.
+pub(super) fn word<'a>(name: &'a str, otherwise: &'static str) -> &'a str {
+    if is_plain(name) { name } else { otherwise }
+}
+
+/// Whether a name stands for itself in a shell.
+pub(super) fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@._:-".contains(&b);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(plain)
+}
+
 /// Prints files of a cgroup's memory controller, each line after its file's name; the names of v1 or those of v2.
 pub(super) fn memory_files(cgroup: &Cgroup, v1: &str, v2: &str) -> Option<String> {
     let is_v1 = cgroup.memory.as_ref()?.oom.is_some();
     let (root, names) = if is_v1 { ("/sys/fs/cgroup/memory", v1) } else { ("/sys/fs/cgroup", v2) };
     let names: Vec<String> = names.split(' ').map(|name| format!("memory.{name}")).collect();
     Some(format!("(cd {root}{} && grep . {})", pattern(&cgroup.key.path)?, names.join(" ")))
+}
+
+/// Prints files of another controller of a cgroup, each line after its file's name.
+pub(super) fn controller_files(look: &Look<'_>, cgroup: &Cgroup, controller: &str, names: &str) -> Option<String> {
+    let v2 = look.snap.cgroups.data()?.layout == CgroupLayout::V2;
+    let root = if v2 { String::new() } else { format!("/{controller}") };
+    Some(format!("(cd /sys/fs/cgroup{root}{} && grep . {names})", pattern(&cgroup.key.path)?))
+}
+
+/// The command that changes a cgroup's limit, where whoever set it has one: `docker update` with `docker` as its
+/// options, or a property of its systemd unit.
+pub(super) fn change_limit(cgroup: &Cgroup, docker: &str, property: &str, now: &str) -> Option<String> {
+    match (&cgroup.container, &cgroup.unit) {
+        (Some(c), _) if &*c.runtime == "docker" && c.pod.is_none() && c.pod_uid.is_none() && is_plain(&c.label()) => {
+            Some(format!("docker update {docker} {}   # now {now}", c.label()))
+        }
+        (None, Some(unit)) if is_plain(unit) => Some(format!("systemctl set-property {unit} {property}   # now {now}")),
+        _ => None,
+    }
 }
 
 /// A cgroup path as a shell pattern: of a container's id twelve digits do. `None` for one that would need quotes.
@@ -56,6 +87,14 @@ mod tests {
         cgroup.key.path = "/web".into();
         let v1 = memory_files(&cgroup, "failcnt", "events.local").unwrap();
         assert_eq!(v1, "(cd /sys/fs/cgroup/memory/web && grep . memory.failcnt)");
+    }
+
+    #[test]
+    fn only_plain_names_are_words() {
+        assert_eq!(
+            ["eth0", "veth1a@if3", "-n", "$(reboot)", "a;b", ""].map(|n| word(n, "IFACE")),
+            ["eth0", "veth1a@if3", "IFACE", "IFACE", "IFACE", "IFACE"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A cgroup at its memory limit (story D).
 
-use crate::detect::command::memory_files;
+use crate::detect::command::{change_limit, memory_files};
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::{AT_LIMIT, Metric, Severity, limit_hits, memory_limit};
 use crate::snapshot::{Cgroup, MemUse, Subject};
@@ -208,22 +208,9 @@ fn message(case: &Case<'_>, cgroup: &Cgroup, limit: f64, rate: f64, hangs: bool)
 fn raise(cgroup: &Cgroup, limit: f64) -> Option<String> {
     let mib = (limit * 2.0 / 1_048_576.0).ceil().max(1.0);
     let now = words::bytes(limit);
-    match (&cgroup.container, &cgroup.unit) {
-        (Some(c), _) if &*c.runtime == "docker" && c.pod.is_none() && c.pod_uid.is_none() && is_plain(&c.label()) => {
-            let swap = mib * 2.0;
-            Some(format!("docker update --memory {mib:.0}m --memory-swap {swap:.0}m {}   # now {now}", c.label()))
-        }
-        (None, Some(unit)) if is_plain(unit) => {
-            let property = if cgroup.memory.as_ref().is_some_and(is_v1) { "MemoryLimit" } else { "MemoryMax" };
-            Some(format!("systemctl set-property {unit} {property}={mib:.0}M   # now {now}"))
-        }
-        _ => None,
-    }
-}
-
-/// Whether a name stands for itself in a shell: anyone may name a cgroup.
-fn is_plain(name: &str) -> bool {
-    !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"@._:-".contains(&b))
+    let property = if cgroup.memory.as_ref().is_some_and(is_v1) { "MemoryLimit" } else { "MemoryMax" };
+    let docker = format!("--memory {mib:.0}m --memory-swap {:.0}m", mib * 2.0);
+    change_limit(cgroup, &docker, &format!("{property}={mib:.0}M"), &now)
 }
 
 fn advise(verdict: Verdict, cgroup: &Cgroup, limit: f64, mostly_cache: bool, hangs: bool) -> Verdict {

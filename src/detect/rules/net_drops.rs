@@ -1,5 +1,6 @@
 //! Packets dropped below the sockets: at the NIC, in the softirq backlog, in a queueing discipline.
 
+use crate::detect::command::{in_netns, word};
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{Iface, Subject};
@@ -10,24 +11,25 @@ const PER_S: Knob = Knob { key: "per_s", default: 10.0, unit: "packets/s", about
 
 pub(super) static RULES: &[Rule] = &[
     Rule {
-        id: "net.nic_drops",
-        about: "packets dropped or missed at an interface",
-        effect: "an interface drops packets",
-        knobs: &[SHARE, PER_S],
-        explains: &[],
-        hold_s: 1.0,
-        measure: measure_nic,
-        judge: judge_nic,
-    },
-    Rule {
         id: "net.softnet_drops",
         about: "packets dropped because a CPU's backlog was full",
         effect: "a CPU's packet backlog overflows",
         knobs: &[Knob { key: "drops", default: 10.0, unit: "packets", about: "drops in the window that are a finding" }],
-        explains: &[],
+        // A virtual interface counts as its own what the backlog behind it has no room for.
+        explains: &[("net.nic_drops", Join::Host)],
         hold_s: 0.0,
         measure: measure_softnet,
         judge: judge_softnet,
+    },
+    Rule {
+        id: "net.nic_drops",
+        about: "packets dropped or missed at an interface",
+        effect: "an interface drops packets",
+        knobs: &[SHARE, PER_S],
+        explains: &[("udp.sndbuf_errors", Join::Netns)],
+        hold_s: 1.0,
+        measure: measure_nic,
+        judge: judge_nic,
     },
     Rule {
         id: "net.qdisc_drops",
@@ -49,6 +51,8 @@ fn measure_nic(look: &Look<'_>, out: &mut Measures) {
             out.put(Subject::Iface(netns.id, i.name.clone()), drops as f64)
                 .counter("drops", drops)
                 .counter("missed", missed)
+                .counter("received", i.rx_dropped)
+                .counter("sent", i.tx_dropped)
                 .counter("packets", i.rx_packets.saturating_add(i.tx_packets));
         }
     }
@@ -72,22 +76,40 @@ fn iface<'a>(case: &Case<'a>) -> Option<&'a Iface> {
 fn judge_nic(case: &Case<'_>) -> Option<Verdict> {
     let (share, rate) = matters(case)?;
     let i = iface(case)?;
-    let missed = case.rate("missed");
+    let Subject::Iface(netns, _) = case.now.subject else { return None };
+    let (missed, sent) = (case.rate("missed"), case.rate("sent"));
     let severity = if share >= 0.01 || missed >= 1.0 { Severity::Critical } else { Severity::Warning };
-    let place = if missed * 2.0 >= rate { "its ring is full before the CPU empties it" } else { "the stack has no room or no use for them" };
-    let message = format!("{} drops {} ({}): {place}", i.name, words::rate_of(rate, "packets"), words::percent(share));
-    let number = |v: u64| v as f64;
+    let (name, dev) = (&i.name, word(&i.name, "IFACE"));
+    let (place, advice) = if missed * 2.0 >= rate {
+        (
+            "its ring is full before the CPU empties it",
+            format!("ring size: ethtool -g {dev}, then ethtool -G {dev} rx N; and spread its interrupts over CPUs"),
+        )
+    } else if sent * 2.0 >= rate {
+        (
+            "it can't hand over what is sent",
+            format!("see what stands behind {name}: the far end of a veth or tap (its MTU, a full backlog, a reader that is slow), a bond's links"),
+        )
+    } else {
+        (
+            "the stack has no room or no use for them",
+            format!("see whether packets are longer than the MTU of {name}, of a protocol or VLAN nobody takes (tcpdump -eni {dev}), or come while memory is short"),
+        )
+    };
+    let message = format!("{name} drops {} ({}): {place}", words::rate_of(rate, "packets"), words::percent(share));
     let mut verdict = case.verdict(severity, "packets", message).rate(rate);
     verdict.value = case.grown("drops");
-    let source = format!("/sys/class/net/{}/statistics", i.name);
-    Some(
-        verdict
-            .number(source.clone(), "rx_dropped", number(i.rx_dropped))
-            .number(source.clone(), "rx_missed_errors", i.rx_missed.map(number))
-            .number(source.clone(), "rx_fifo_errors", number(i.rx_fifo))
-            .number(source, "tx_dropped", number(i.tx_dropped))
-            .advise(format!("ring size: ethtool -g {0}, then ethtool -G {0} rx N; and spread its interrupts over CPUs", i.name)),
-    )
+    let source = format!("/sys/class/net/{name}/statistics");
+    let rows = [
+        ("rx_dropped", Some(i.rx_dropped), case.rate("received")),
+        ("rx_missed_errors + rx_fifo_errors", i.rx_missed.map(|n| n.saturating_add(i.rx_fifo)), missed),
+        ("tx_dropped", Some(i.tx_dropped), sent),
+    ];
+    for (field, value, rate) in rows {
+        verdict = verdict.rated(source.clone(), field, value.map(|n| n as f64), Some(rate));
+    }
+    let command = in_netns(case.look, netns, &format!("ip -s -s link show dev {dev}"));
+    Some(verdict.number("RTM_GETLINK", "packets, both ways, in the window", case.grown("packets")).advise(advice).shown_by(command))
 }
 
 fn measure_softnet(look: &Look<'_>, out: &mut Measures) {
@@ -115,7 +137,8 @@ fn judge_softnet(case: &Case<'_>) -> Option<Verdict> {
         .rated("/proc/net/softnet_stat", "time_squeeze, growth", case.grown("squeezed"), Some(case.rate("squeezed")))
         .number("/proc/sys", "net.core.netdev_max_backlog", max)
         .advise_some(change)
-        .advise("spread the load: RPS (/sys/class/net/IFACE/queues/rx-N/rps_cpus) or more receive queues");
+        .advise("spread the load: RPS (/sys/class/net/IFACE/queues/rx-N/rps_cpus) or more receive queues")
+        .shown_by("cat /proc/net/softnet_stat".to_owned());
     verdict.value = drops;
     Some(verdict)
 }
@@ -132,7 +155,7 @@ fn measure_qdisc(look: &Look<'_>, out: &mut Measures) {
 
 fn judge_qdisc(case: &Case<'_>) -> Option<Verdict> {
     let (share, rate) = matters(case)?;
-    let Subject::Iface(_, name) = &case.now.subject else { return None };
+    let Subject::Iface(netns, name) = &case.now.subject else { return None };
     let q = case.netns()?.qdiscs.iter().find(|q| q.root && q.iface == *name)?;
     let severity = if share >= 0.01 { Severity::Critical } else { Severity::Warning };
     let message =
@@ -144,7 +167,8 @@ fn judge_qdisc(case: &Case<'_>) -> Option<Verdict> {
         .number("RTM_GETQDISC", "backlog bytes", q.backlog_bytes as f64)
         .number("RTM_GETQDISC", "overlimits", q.overlimits as f64)
         .number("RTM_GETQDISC", "rate, bytes a second", q.rate_bytes_per_sec.map(|r| r as f64))
-        .advise(format!("more is sent than {name} or its shaper lets out: see its throughput and who sends (tc -s qdisc show dev {name})"));
+        .advise(format!("more is sent than {name} or its shaper lets out: see its throughput and who sends"))
+        .shown_by(in_netns(case.look, *netns, &format!("tc -s qdisc show dev {}", word(name, "IFACE"))));
     verdict.value = case.grown("drops");
     Some(verdict)
 }
@@ -190,6 +214,33 @@ mod tests {
         run(&mut s, 0, 0);
         run(&mut s, 0, 0);
         assert!(s.last().findings.iter().all(|f| !f.active));
+    }
+
+    #[test]
+    fn drops_are_told_by_where_they_happen_and_a_backlog_explains_those_of_a_virtual_interface() {
+        for (missed, received, sent, place, advice) in [
+            (300, 0, 0, "ring is full", "ethtool -G eth0"),
+            (0, 300, 0, "no use for them", "MTU of eth0"),
+            (0, 0, 300, "can't hand over", "far end of a veth"),
+        ] {
+            let mut s = eth0();
+            for _ in 0..4 {
+                let i = &mut s.world.netns().ifaces[0];
+                i.rx_packets += 10_000;
+                i.rx_missed = i.rx_missed.map(|m| m + missed);
+                (i.rx_dropped, i.tx_dropped) = (i.rx_dropped + received, i.tx_dropped + sent);
+                s.secs(1);
+            }
+            let f = s.expect("net.nic_drops");
+            assert!(f.message.contains(place) && f.advice[0].contains(advice), "{f:#?}");
+            let moved: Vec<f64> = f.evidence.iter().filter_map(|e| e.rate_per_s).filter(|r| *r > 0.0).collect();
+            assert_eq!(moved.len(), 1, "{:?}", f.evidence);
+            assert!(f.explained_by.is_empty());
+        }
+        let mut s = eth0();
+        run(&mut s, 100, 0);
+        let cause = s.last().findings.iter().position(|f| f.id == "net.softnet_drops").unwrap();
+        assert_eq!(s.expect("net.nic_drops").explained_by, [cause]);
     }
 
     #[test]

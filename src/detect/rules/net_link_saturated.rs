@@ -66,10 +66,19 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .verdict(Severity::Warning, "bytes/s", message)
         .number(format!("/sys/class/net/{name}/statistics"), "rx_bytes a second", rates.rx_bytes_per_s)
         .number(format!("/sys/class/net/{name}/statistics"), "tx_bytes a second", rates.tx_bytes_per_s)
-        .number(format!("/sys/class/net/{name}/speed"), "bytes a second", limit)
+        .number(limit_source(case, *id, name, told.is_some()), "limit, bytes a second", limit)
         .advise("TCP talkers stand in the TCP pane by queue; who sends UDP can't be known without BPF");
     verdict.limit = Some(limit);
     Some(verdict)
+}
+
+/// Where the limit is told: the shaper, the driver, or the configuration.
+fn limit_source(case: &Case<'_>, id: NetnsId, name: &str, told: bool) -> String {
+    match case.look.netns(id).and_then(|netns| shaper(netns, name)) {
+        Some(rate) if case.now.limit == Some(rate) => "RTM_GETQDISC".into(),
+        _ if case.now.limit.is_none() && told => "config: net.link_saturated.speed_mbit".into(),
+        _ => format!("/sys/class/net/{name}/speed"),
+    }
 }
 
 /// Tasks with most bytes queued in TCP: the heaviest talkers that can be known.
@@ -120,7 +129,8 @@ mod tests {
             s.world.netns().ifaces[0].tx_bytes += 124_000;
             s.secs(1);
         }
-        assert_eq!(s.expect("net.link_saturated").limit, Some(125_000.0));
+        let f = s.expect("net.link_saturated");
+        assert_eq!((f.limit, &*f.evidence[2].source), (Some(125_000.0), "RTM_GETQDISC"));
         s.world.netns().ifaces[0].tx_bytes = 0;
         s.secs(4);
         assert!(!s.expect("net.link_saturated").active);

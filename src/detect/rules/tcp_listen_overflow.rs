@@ -1,5 +1,6 @@
 //! A listener whose accept queue or SYN queue is full.
 
+use crate::detect::command::in_netns;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::{ListenerKey, Subject, TaskKey};
@@ -8,6 +9,8 @@ use std::collections::BTreeMap;
 const OVERFLOWS: &str = "TcpExtListenOverflows";
 const DROPS: &str = "TcpExtListenDrops";
 const COOKIES: &str = "TcpExtTCPReqQFullDoCookies";
+/// Answers that found no way out: the SYN is then dropped although every queue has room.
+const NO_ROUTES: &str = "IpOutNoRoutes";
 
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "tcp.listen_overflow",
@@ -55,8 +58,20 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
             .counter("drops", port.drops)
             .counter(OVERFLOWS, counter(OVERFLOWS))
             .counter(DROPS, counter(DROPS))
-            .counter(COOKIES, counter(COOKIES));
+            .counter(COOKIES, counter(COOKIES))
+            .counter(NO_ROUTES, counter(NO_ROUTES));
     }
+}
+
+/// Half-open connections that a listener may have: its backlog, and without SYN cookies three quarters of
+/// `tcp_max_syn_backlog` at most.
+fn syn_room(case: &Case<'_>, key: &ListenerKey, port: &Port) -> f64 {
+    let backlog = port.backlog as f64;
+    let Some(netns) = case.look.netns(key.netns) else { return backlog };
+    let sysctl = |name: &str| case.look.sysctl(netns, name);
+    let no_cookies = sysctl("net.ipv4.tcp_syncookies").is_some_and(|n| n < 1.0);
+    let all = sysctl("net.ipv4.tcp_max_syn_backlog").filter(|_| no_cookies).map(|max| max * 0.75);
+    all.map_or(backlog, |all| all.min(backlog))
 }
 
 fn judge(case: &Case<'_>) -> Option<Verdict> {
@@ -66,7 +81,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let port = ports(case.look).remove(&key)?;
-    let syn_full = port.syn_recv as f64 >= (port.backlog as f64 * case.knob("syn_share")).max(8.0);
+    let syn_full = port.syn_recv as f64 >= (syn_room(case, &key, &port) * case.knob("syn_share")).max(8.0);
     let drops = match port.drops {
         Some(_) => case.grown_lately("drops") >= 1.0,
         None => case.grown_lately(DROPS) >= 1.0 && (port.full || syn_full),
@@ -95,7 +110,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         };
         format!("{who} does not accept fast enough on {}: {queue}{lost}", key.local)
     } else if !(syn_full || cookies) {
-        format!("{} ({who}) drops {} though its accept queue has room", key.local, words::rate_of(rate, "new connections"))
+        let why = if case.rate(NO_ROUTES) * 2.0 >= rate { ": there is no route back" } else { "" };
+        format!("{} ({who}) drops {} though its accept queue has room{why}", key.local, words::rate_of(rate, "new connections"))
     } else {
         let sent = if cookies { "; the kernel answers with SYN cookies" } else { "" };
         format!("{} half-open connections fill the SYN queue of {} ({who}){lost}{sent}", port.syn_recv, key.local)
@@ -109,9 +125,12 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number("sock_diag", "idiag_wqueue (backlog)", port.backlog as f64)
         .rated("sock_diag", "SKMEMINFO drops", port.drops.map(|n| n as f64), Some(rate))
         .number("sock_diag", "SYN_RECV", port.syn_recv as f64);
-    for name in [OVERFLOWS, DROPS, COOKIES] {
-        verdict = verdict.rated("/proc/net/netstat", name.trim_start_matches("TcpExt"), counter(name), Some(case.rate(name)));
+    for name in [OVERFLOWS, DROPS, COOKIES, NO_ROUTES].into_iter().filter(|name| case.grown(name) >= 1.0) {
+        let source = if name == NO_ROUTES { "/proc/net/snmp" } else { "/proc/net/netstat" };
+        let field = name.trim_start_matches("TcpExt");
+        verdict = verdict.rated(source, field, counter(name), Some(case.rate(name)));
     }
+    verdict.command = in_netns(case.look, key.netns, &format!("ss -ltn sport = :{}", key.local.port()));
     Some(if slow {
         advise(verdict, case, &key, &who, port.backlog as f64)
     } else {
@@ -239,6 +258,39 @@ mod tests {
             assert_eq!(f.message.contains("does not accept"), overflows > 0, "{}", f.message);
             assert_eq!(f.advice.iter().any(|a| a.contains("net.ipv4.tcp_syncookies=1")), overflows == 0, "{:?}", f.advice);
         }
+    }
+
+    #[test]
+    fn without_cookies_the_syn_backlog_of_the_namespace_is_the_limit() {
+        for (cookies, found) in [(0, true), (1, false)] {
+            let mut s = Script::new();
+            let web = s.world.task(80, "web");
+            let sysctls = [("net.ipv4.tcp_syncookies", cookies), ("net.ipv4.tcp_max_syn_backlog", 512)];
+            s.world.netns().sysctls = counters(&sysctls);
+            let listener = s.world.listener(web, "10.0.0.1:80");
+            (listener.backlog, listener.syn_recv) = (4096, 384);
+            s.secs(1);
+            for _ in 0..4 {
+                s.world.sockets.listeners[0].drops = s.world.sockets.listeners[0].drops.map(|n| n + 100);
+                s.secs(1);
+            }
+            let f = s.expect("tcp.listen_overflow");
+            assert_eq!(f.message.contains("384 half-open connections fill the SYN queue"), found, "{}", f.message);
+        }
+    }
+
+    #[test]
+    fn drops_for_want_of_a_way_back_say_so() {
+        let mut s = Script::new();
+        let web = s.world.task(80, "web");
+        s.world.listener(web, "10.0.0.1:80");
+        for n in 0..5 {
+            s.world.netns().counters = counters(&[("IpOutNoRoutes", 7 + n * 100), ("TcpExtListenDrops", n * 100)]);
+            s.world.sockets.listeners[0].drops = Some(n * 100);
+            s.secs(1);
+        }
+        let f = s.expect("tcp.listen_overflow");
+        assert!(f.message.ends_with("though its accept queue has room: there is no route back"), "{}", f.message);
     }
 
     #[test]

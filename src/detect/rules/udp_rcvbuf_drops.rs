@@ -33,7 +33,10 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
         let errors = NETNS_ERRORS.iter().filter_map(|name| netns.counters.get(name)).fold(0, u64::saturating_add);
         let sockets = look.snap.sockets.data().map(|s| s.udp.as_slice()).unwrap_or_default();
         let seen = sockets.iter().filter(|s| s.key.netns == netns.id).map(|s| s.drops).fold(0, u64::saturating_add);
-        out.put(Subject::Netns(netns.id), errors as f64).counter("errors", errors).counter("seen", seen);
+        let m = out.put(Subject::Netns(netns.id), errors as f64).counter("errors", errors).counter("seen", seen);
+        for name in NETNS_ERRORS {
+            m.counter(name, netns.counters.get(name));
+        }
     }
 }
 
@@ -174,8 +177,9 @@ fn judge_netns(case: &Case<'_>) -> Option<Verdict> {
         words::rate_of(rate, "UDP datagrams")
     );
     let mut verdict = case.verdict(Severity::Critical, "datagrams", message).rate(rate);
-    for name in NETNS_ERRORS {
-        verdict = verdict.rated("/proc/net/snmp", name, netns.counters.get(name).map(|v| v as f64), Some(rate));
+    for name in NETNS_ERRORS.into_iter().filter(|name| case.grown(name) >= 1.0) {
+        let source = if name.starts_with("Udp6") { "/proc/net/snmp6" } else { "/proc/net/snmp" };
+        verdict = verdict.rated(source, name, netns.counters.get(name).map(|v| v as f64), Some(case.rate(name)));
     }
     verdict.value = errors;
     Some(verdict.number("/proc/sys", "net.core.rmem_max", case.look.sysctl(netns, "net.core.rmem_max")))
