@@ -47,6 +47,13 @@ pub(super) fn is_full_of_cache(mem: &MemUse) -> bool {
     full && reclaimable_bytes(mem).is_some_and(|cache| cache >= usage / 2)
 }
 
+/// Whether kernel memory (slab, stacks, page tables, socket buffers) takes a large part of a limited cgroup's usage: no
+/// process of it shows that as its own.
+pub(super) fn is_kernel_memory(mem: &MemUse) -> bool {
+    let share = |kmem: u64| mem.limit_bytes.is_some() && kmem >= mem.usage_bytes.unwrap_or(u64::MAX) / 3;
+    mem.kmem_bytes.is_some_and(share)
+}
+
 /// Whether the kernel reached this limit and did not count it: v1 of 6.18 counts no hit where the limits of memory and
 /// of memory + swap are equal. In v2 a child's peak may pass its parent's limit by some pages, and means nothing.
 pub(super) fn hits_uncounted(mem: &MemUse) -> bool {
@@ -118,7 +125,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .rated(file(cgroup, mem, "failcnt", "events.local"), "limit hits", limit_hits(mem).map(|n| n as f64), Some(rate))
         .number(file(cgroup, mem, "stat", "stat"), "reclaimable cache, percent of usage", reclaimable.map(|r| r * 100.0))
         .number(file(cgroup, mem, "oom_control", "events.local"), "oom_kill, descendants too", facts.oom_kills as f64)
-        .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked));
+        .number("/proc/PID/stat", "threads in D in it", f64::from(facts.blocked))
+        .number(file(cgroup, mem, "kmem.usage_in_bytes", "stat"), "kernel memory", mem.kmem_bytes.map(|b| b as f64));
     verdict.limit = Some(limit);
     verdict.command =
         memory_files(cgroup, "failcnt usage_in_bytes limit_in_bytes oom_control", "events current max stat");
@@ -190,18 +198,21 @@ fn file(cgroup: &Cgroup, mem: &MemUse, v1: &str, v2: &str) -> String {
 fn message(case: &Case<'_>, cgroup: &Cgroup, limit: f64, rate: f64, hangs: bool) -> String {
     let name = words::cgroup_name(Some(cgroup), &cgroup.key.path);
     let usage = case.value();
-    let (usage_words, limit_words) = (words::bytes(usage), words::bytes(limit));
+    let limit_words = words::bytes(limit);
+    let kmem = cgroup.memory.as_ref().filter(|mem| is_kernel_memory(mem)).and_then(|mem| mem.kmem_bytes);
+    let kernel = kmem.map_or_else(String::new, |b| format!(", {} of it kernel memory", words::bytes(b as f64)));
+    let now = format!("({} now{kernel})", words::bytes(usage));
     if hangs {
         return format!("{name} is out of memory at its limit of {limit_words} and may not kill: its tasks hang");
     }
     if usage >= limit * AT_LIMIT {
         let hits = if rate > 0.0 { format!(", hit {}", words::times(rate)) } else { String::new() };
-        return format!("{name} is at its memory limit: {usage_words} of {limit_words}{hits}");
+        return format!("{name} is at its memory limit: {} of {limit_words}{kernel}{hits}", words::bytes(usage));
     }
     if rate <= 0.0 {
-        return format!("{name} reaches its memory limit of {limit_words} and tasks are killed ({usage_words} now)");
+        return format!("{name} reaches its memory limit of {limit_words} and tasks are killed {now}");
     }
-    format!("{name} hits its memory limit of {limit_words}, {} ({usage_words} now)", words::times(rate))
+    format!("{name} hits its memory limit of {limit_words}, {} {now}", words::times(rate))
 }
 
 /// The command that doubles a limit, where whoever set it has one.

@@ -1,8 +1,9 @@
 //! Memory cgroups that were removed but live on (story C).
 
+use super::cgroup_at_limit::is_kernel_memory;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::Subject;
+use crate::snapshot::{Cgroup, Cgroups, Subject};
 
 /// Memory cgroup ids are 16 bits: when they run out, `mkdir` says `cannot allocate memory`.
 const IDS: f64 = 65_535.0;
@@ -16,7 +17,13 @@ pub(super) static RULES: &[Rule] = &[Rule {
         Knob { key: "growth", default: 100.0, unit: "cgroups", about: "more in the window that are a finding" },
         Knob { key: "critical_share", default: 0.9, unit: "of 65,535 ids", about: "ids in use that are critical" },
     ],
-    explains: &[("slab.unreclaimable", Join::Host), ("slab.growth", Join::Host)],
+    explains: &[
+        ("slab.unreclaimable", Join::Host),
+        ("slab.growth", Join::Host),
+        // A limit above them that what they hold fills: see `filled`.
+        ("cgroup.at_limit", Join::Cgroup),
+        ("cgroup.oom_kill", Join::Cgroup),
+    ],
     hold_s: 1.0,
     measure,
     judge,
@@ -58,6 +65,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         }
         source => format!("grep nr_ {}", source.trim_end_matches(":nr_dying_descendants")),
     });
+    verdict = verdict.about([], filled(cgroups).map(|c| c.key.path.clone()));
     if let Some(kernel) = &kernel {
         verdict = verdict.text("uname", "release", kernel.clone());
     }
@@ -69,6 +77,12 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         )),
         None => verdict.advise(cached),
     })
+}
+
+/// Limited cgroups whose usage is kernel memory in large part. What dead children held is charged to their parents.
+fn filled(cgroups: &Cgroups) -> impl Iterator<Item = &Cgroup> {
+    let parents = cgroups.rows.iter().filter(|c| c.dying_descendants != Some(0));
+    parents.filter(|c| c.memory.as_ref().is_some_and(is_kernel_memory))
 }
 
 #[cfg(test)]
@@ -97,6 +111,28 @@ mod tests {
             s.secs(1);
         }
         assert!(s.expect("cgroup.dying_pile").rate_per_s.is_some());
+    }
+
+    #[test]
+    fn a_limit_that_their_kernel_memory_fills_is_theirs_and_anothers_is_not() {
+        let mut s = Script::new();
+        for t in 0..6 {
+            s.world.cgroups.dying = Some(20 + t * 40);
+            for (path, kmem) in [("/kubepods", 50 << 20), ("/web", 2 << 20)] {
+                let mem = s.world.cgroup_memory(path);
+                (mem.limit_bytes, mem.usage_bytes) = (Some(64 << 20), Some(60 << 20));
+                (mem.kmem_bytes, mem.limit_hits) = (Some(kmem), Some(100 * t));
+            }
+            s.secs(1);
+        }
+        let at = |id: &str, name: &str| {
+            let found = s.last().findings.iter().find(|f| f.id == id && &*f.label.name == name).unwrap();
+            (found.explained_by.iter().map(|i| s.last().findings[*i].id).collect::<Vec<_>>(), found.message.clone())
+        };
+        let (causes, message) = at("cgroup.at_limit", "/kubepods");
+        assert_eq!(causes, ["cgroup.dying_pile"]);
+        assert!(message.ends_with("(60 MB now, 50 MB of it kernel memory)"), "{message}");
+        assert!(at("cgroup.at_limit", "/web").0.is_empty());
     }
 
     #[test]

@@ -45,7 +45,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let tasks = look.snap.tasks.data()?;
     let child = youngest(&tasks.rows, &facts.children)?;
     // As many as started must have died: a parent that only gains children does not respawn them.
-    let alive = facts.children.iter().filter_map(|&row| tasks.rows.get(row)).filter(|t| t.comm == child.comm && !t.is_zombie());
+    let same = facts.children.iter().filter_map(|&row| tasks.rows.get(row)).filter(|t| t.comm == child.comm);
+    let alive = same.filter(|t| !t.is_zombie() && !is_dying(t));
     let young = alive.filter(|t| t.key.start_ticks as f64 > case.value_ago(60.0)).count();
     if young as f64 > starts / 2.0 + 1.0 {
         return None;
@@ -77,6 +78,11 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     verdict.value = starts;
     verdict.cgroups.extend(child.cgroup.clone());
     Some(verdict)
+}
+
+/// Killed already, and held up on its way out.
+fn is_dying(task: &Task) -> bool {
+    task.awake.iter().any(|t| t.sigkill_pending == Some(true))
 }
 
 struct Trouble {
@@ -160,6 +166,24 @@ mod tests {
         assert_eq!(s.last().findings[cause].id, "cgroup.oom_kill");
         s.secs(70);
         s.silent();
+    }
+
+    #[test]
+    fn children_that_were_killed_and_hang_in_d_count_as_dead() {
+        for (killed, found) in [(true, true), (false, false)] {
+            let mut s = Script::new();
+            let parent = s.world.task(50, "supervisord");
+            s.world.in_cgroup(parent, "/web");
+            s.secs(1);
+            s.world.log("oom_kill", &[("scope", "memcg"), ("oom_memcg", "/web"), ("task_memcg", "/web"), ("victim_comm", "worker")]);
+            for n in 0..8 {
+                let worker = s.world.child(parent, 5000 + n, "worker");
+                s.world.blocked(worker, "percpu_rwsem_wait", 1);
+                s.world.row(worker).awake[0].sigkill_pending = Some(killed);
+                s.secs(1);
+            }
+            assert_eq!(s.found("task.respawn_loop").is_some(), found, "{:#?}", s.messages());
+        }
     }
 
     #[test]
