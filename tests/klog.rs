@@ -297,6 +297,28 @@ fn interleaved_reports_of_el7_are_told_apart_by_what_they_say() {
     }
 }
 
+/// As 6.18 printed it: the leader had ended, so the OOM killer took hold of the process by another thread.
+#[test]
+fn a_victim_whose_leader_has_ended_is_its_process() {
+    let oom_kill = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/web,task_memcg=/web,task=agent,pid=17962,uid=0";
+    let killed = "Memory cgroup out of memory: Killed process 17975 (agent) total-vm:1170144kB, anon-rss:153344kB, file-rss:2704kB, shmem-rss:0kB, UID:0 pgtables:468kB oom_score_adj:0";
+    let log = [
+        "agent invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+        "CPU: 1 UID: 0 PID: 17975 Comm: agent Not tainted 6.18.44-fc-v669 #1 PREEMPT(none) ",
+        oom_kill,
+        killed,
+        "oom_reaper: reaped process 17975 (agent), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB",
+    ];
+    let events = parse_log(log.join("\n").as_bytes());
+    assert_eq!(events.len(), 1, "{events:?}");
+    let e = &events[0];
+    assert_eq!(
+        (e.int("victim_pid"), e.int("trigger_pid"), e.str("oom_memcg")),
+        (Some(17962), Some(17975), Some("/web"))
+    );
+    assert_eq!((e.int("anon_rss_kb"), e.fields.contains_key("partial")), (Some(153_344), false));
+}
+
 #[test]
 fn a_long_log_needs_little() {
     // A day of unrelated lines between two bursts must neither fold them nor be remembered.

@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A read that may find nothing: `Ok(None)` when the task, cgroup or file has gone (`ENOENT`, `ESRCH`, `ENODEV`).
 ///
@@ -16,6 +16,23 @@ pub fn gone_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
         Err(other) => Err(other),
     }
 }
+
+/// The folder in which a process's network namespace can be seen: `PID`, or `PID/task/TID` of a live thread where the
+/// leader has exited; then `PID/ns/net` and `PID/net` are not there.
+#[must_use]
+pub fn netns_dir(proc: &Path, pid: u32) -> PathBuf {
+    let process = proc.join(pid.to_string());
+    let shown = |dir: &Path| rustix::fs::stat(dir.join("ns/net")).map(|_| ());
+    if shown(&process) != Err(Errno::NOENT) {
+        return process;
+    }
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten().take(THREADS_TRIED);
+    let live = threads.map(|thread| thread.path()).find(|dir| shown(dir).is_ok());
+    live.unwrap_or(process)
+}
+
+/// The leader is the first of its threads, and seldom have many more than it ended and not gone.
+const THREADS_TRIED: usize = 16;
 
 /// Opens a directory as a base for [`read_at`].
 ///

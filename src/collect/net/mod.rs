@@ -14,7 +14,7 @@ mod sysctls;
 mod texts;
 mod visitor;
 
-use super::io::{open_dir, read_path};
+use super::io::{netns_dir, open_dir, read_path};
 use super::kept::unread;
 use super::text::{Shapes, Tally};
 use super::{Collector, Context, Roots, now};
@@ -23,7 +23,7 @@ use places::Place;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use texts::Texts;
@@ -188,7 +188,7 @@ impl NetCollector {
             let link = if self.roots.is_live() { "self/net" } else { "1/net" };
             return open_dir(&proc.join(link)).or_else(|_| open_dir(&proc.join("net")));
         }
-        let task = open_dir(&proc.join(place.pid.ok_or(Errno::SRCH)?.to_string()))?;
+        let task = open_dir(&netns_dir(proc, place.pid.ok_or(Errno::SRCH)?))?;
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let net = rustix::fs::openat(&task, "net", flags, rustix::fs::Mode::empty())?;
         let inode = rustix::fs::statat(&task, "ns/net", rustix::fs::AtFlags::empty())?.st_ino;
@@ -249,7 +249,7 @@ impl Helper {
 
 /// The way into a namespace: a process's link, or its bind mount.
 fn door(place: &Place) -> Option<PathBuf> {
-    place.pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net"))).or_else(|| place.bind.clone())
+    place.pid.map(|pid| netns_dir(Path::new("/proc"), pid).join("ns/net")).or_else(|| place.bind.clone())
 }
 
 fn gap(what: &str, fix: &str) -> Gap {

@@ -18,6 +18,7 @@ mod text;
 mod udp;
 mod wire;
 
+use super::io::netns_dir;
 use super::{Collector, Context, Roots, now};
 use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, Tasks, TcpState};
 use dump::{Ask, DumpError};
@@ -148,7 +149,7 @@ impl SocketsCollector {
         if self.own.is_some_and(|own| own.id == namespace.id) {
             return Inside::here(&self.roots.proc);
         }
-        let of_pids = namespace.pids.iter().map(|pid| self.roots.proc(format!("{pid}/ns/net")));
+        let of_pids = namespace.pids.iter().map(|pid| netns_dir(&self.roots.proc, *pid).join("ns/net"));
         let paths: Vec<_> = of_pids.chain(namespace.bind.clone()).collect();
         let mut last = Errno::NOENT;
         for path in paths {
@@ -228,12 +229,12 @@ impl SocketsCollector {
 
     fn read_text(&mut self, namespace: &Namespace, at: u32, protos: &[Proto]) -> bool {
         let own = self.own.is_none_or(|own| own.id == namespace.id) && namespace.pids.is_empty();
-        let of_pids = namespace.pids.iter().map(|pid| format!("{pid}/net"));
-        for folder in of_pids.chain(own.then(|| "net".to_owned())) {
+        let of_pids = namespace.pids.iter().map(|pid| netns_dir(&self.roots.proc, *pid).join("net"));
+        for folder in of_pids.chain(own.then(|| self.roots.proc("net"))) {
             let mut read = false;
             for (table, proto) in TABLES.iter().filter(|(_, proto)| protos.contains(proto)) {
                 let (pass, owners) = (&mut self.pass, &mut self.owners);
-                let path = self.roots.proc(&folder).join(table);
+                let path = folder.join(table);
                 let each = |sock: Sock| pass.take(Sock { netns: at, ..sock }, owners);
                 read |= text::read(&path, *proto, &mut self.buf, each).is_ok();
             }

@@ -48,19 +48,23 @@ pub(super) struct OomKill<'a> {
     /// Whose limit was hit; `None` when it was the host's memory.
     pub oom_memcg: Option<&'a str>,
     pub task_memcg: &'a str,
+    /// The process.
     pub pid: Option<i64>,
+    /// Its name.
+    pub comm: Option<&'a str>,
 }
 
 pub(super) fn oom_kill(line: &str) -> Option<OomKill<'_>> {
     let re = re!(
-        r"^oom-kill:constraint=CONSTRAINT_([A-Z_]+),.*?,(?:global_oom|oom_memcg=(.*?)),task_memcg=(.*),task=.*,pid=(\d+),uid=\d+"
+        r"^oom-kill:constraint=CONSTRAINT_([A-Z_]+),.*?,(?:global_oom|oom_memcg=(.*?)),task_memcg=(.*),task=(.*),pid=(\d+),uid=\d+"
     );
     let caps = re.captures(line)?;
     Some(OomKill {
         constraint: text(&caps, 1)?.to_ascii_lowercase(),
         oom_memcg: text(&caps, 2),
         task_memcg: text(&caps, 3)?,
-        pid: number(&caps, 4),
+        comm: text(&caps, 4),
+        pid: number(&caps, 5),
     })
 }
 

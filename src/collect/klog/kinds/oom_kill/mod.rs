@@ -18,7 +18,7 @@ use crate::collect::klog::scan::{CpuLine, cpu_line};
 use crate::collect::klog::sink::Sink;
 use crate::snapshot::LogEvent;
 use lines::{Head, Killed, OomKill, Scope, Selected, Usage};
-use report::Report;
+use report::{Report, Victim};
 use std::collections::VecDeque;
 
 /// Reports at a time.
@@ -168,7 +168,7 @@ impl Machine {
         let Some(report) = self.waiting(line, |r| r.constraint.is_none()) else { return };
         report.memcg(kill.task_memcg, kill.oom_memcg);
         report.constraint = Some(kill.constraint);
-        report.pid = kill.pid;
+        report.victim = kill.pid.map(|pid| Victim { pid, comm: kill.comm.unwrap_or_default().to_owned() });
     }
 
     fn selected(&mut self, selected: &Selected<'_>, line: &Line<'_>) {
@@ -180,6 +180,7 @@ impl Machine {
 
     fn killed(&mut self, killed: &Killed<'_>, line: &Line<'_>, sink: &mut Sink) {
         let found = self.open.iter().position(|r| r.may_hold(line) && r.names(killed.pid));
+        let found = found.or_else(|| self.open.iter().position(|r| r.may_hold(line) && r.is_thread_of(killed, line)));
         let found = found.or_else(|| self.open.iter().position(|r| r.may_hold(line) && r.may_be_of(killed)));
         let event = match (found, &mut self.group) {
             (None, Some(group)) => {

@@ -26,7 +26,7 @@ pub(super) struct Report {
     /// `memcg`, `none`, `cpuset`, `memory_policy`.
     pub constraint: Option<String>,
     /// The victim, as `oom-kill:` names it.
-    pub pid: Option<i64>,
+    pub victim: Option<Victim>,
     pub usage_kb: Option<i64>,
     limit_kb: Option<i64>,
     failcnt: Option<i64>,
@@ -50,6 +50,12 @@ pub(super) struct Selection {
     comm: String,
     score: Option<i64>,
     event: LogEvent,
+}
+
+/// A process by the number of its leader. Where that has exited already, `Killed process` names another thread of it.
+pub(super) struct Victim {
+    pub pid: i64,
+    pub comm: String,
 }
 
 impl Report {
@@ -76,7 +82,7 @@ impl Report {
             oom_memcg: None,
             task_memcg: None,
             constraint: None,
-            pid: None,
+            victim: None,
             usage_kb: None,
             limit_kb: None,
             failcnt: None,
@@ -157,13 +163,19 @@ impl Report {
 
     /// Whether a line named `pid` as the one to die.
     pub fn names(&self, pid: i64) -> bool {
-        self.pid.or_else(|| self.selected.as_ref().map(|s| s.pid)) == Some(pid)
+        self.victim.as_ref().map(|v| v.pid).or_else(|| self.selected.as_ref().map(|s| s.pid)) == Some(pid)
+    }
+
+    /// Whether a Killed line names another thread of the victim: kernels that print `oom-kill:` run one report at a time.
+    pub fn is_thread_of(&self, killed: &Killed<'_>, line: &Line<'_>) -> bool {
+        let follows = |v: &Victim| Some(v.comm.as_str()) == killed.comm || line.no == self.last + 1;
+        killed.scope.is_some() && killed.scope == self.scope() && self.victim.as_ref().is_some_and(follows)
     }
 
     /// Whether a Killed line that names another pid than the selection may still end this report: a thread was
     /// selected and its process dies, or a child dies in its place.
     pub fn may_be_of(&self, killed: &Killed<'_>) -> bool {
-        let same = self.pid.is_none_or(|own| own == killed.pid);
+        let same = self.victim.as_ref().is_none_or(|own| own.pid == killed.pid);
         match killed.scope {
             // Since 5.1, without a line for the selection.
             Some(scope) => same && self.selected.is_none() && self.scope().is_none_or(|own| own == scope),
@@ -185,6 +197,8 @@ impl Report {
         let mut event = LogEvent::of("oom_kill", line);
         self.put(&mut event, killed.scope.or_else(|| self.scope()), true);
         put_killed(&mut event, killed, self.trigger.as_ref().and_then(|t| t.version));
+        // The process, not a thread of it; before 5.1 another process may have died in its place.
+        event.put("victim_pid", self.victim.as_ref().filter(|_| killed.scope.is_some()).map(|v| v.pid));
         event.with("partial", (!self.has_head()).then_some(true))
     }
 
