@@ -1,5 +1,6 @@
 //! What `whytop why` says: one cold look.
 
+use super::Expect;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -53,6 +54,27 @@ impl Look {
         }
         said
     }
+}
+
+/// Whether all that is expected stands in one story, below the expectation that leads.
+pub fn one_story(look: &Look, expects: &[Expect]) -> Result<(), String> {
+    let all = look.findings();
+    let roots = |e: &Expect| (0..all.len()).find(|&i| look.leads(i) && e.is(&all[i]));
+    let leader = expects.iter().find(|e| e.leads).ok_or("nothing is expected to lead")?;
+    let root = roots(leader).ok_or_else(|| format!("{} leads no story", leader.id))?;
+    let stories = look.json["stories"].as_array().map_or(&[][..], Vec::as_slice);
+    let story = stories.iter().find(|s| s["root"] == root).ok_or("no such story")?;
+    let members: Vec<usize> = story["findings"].as_array().into_iter().flatten().filter_map(index).collect();
+    let apart: Vec<&str> = expects
+        .iter()
+        .filter(|e| !members.iter().any(|&i| all.get(i).is_some_and(|f| e.is(f))))
+        .map(|e| e.id)
+        .collect();
+    if apart.is_empty() { Ok(()) } else { Err(format!("not in the story of {}: {}", leader.id, apart.join(", "))) }
+}
+
+fn index(v: &Value) -> Option<usize> {
+    usize::try_from(v.as_u64()?).ok()
 }
 
 /// A finding in one line.

@@ -1,14 +1,16 @@
 //! What scenarios and controls share: staging trouble, what must be said of it, how one is played, and the score.
 
+pub mod cgroup;
 mod expect;
 mod look;
 mod play;
 mod score;
 mod stage;
+pub mod veth;
 mod watcher;
 
 pub use expect::Expect;
-pub use look::{Look, whytop};
+pub use look::{Look, one_story, whytop};
 pub use play::{Outcome, Played, control, may_skip, scenario};
 pub use score::{Row, Score, Subject};
 pub use stage::{Cleanup, Stage, may, memory_cgroup_root, must, scratch, until, which};

@@ -110,7 +110,7 @@ fn trouble(scenario: &Scenario, strict: bool, row: &mut Row) -> Result<(), Strin
         stage.learn();
         judged = judge(scenario, &stage, &expects, &look);
     }
-    detected(row, &watcher, seen, stands, &expects);
+    detected(row, &watcher, seen, stands, &stage, &expects);
     let mut said = look.findings().to_vec();
     said.extend(opened(&watcher, seen));
     let ours = sort_out(row, scenario, &stage, &expects, &before, said);
@@ -174,13 +174,14 @@ fn text_is_wrong(look: &Look, expects: &[Expect]) -> Option<String> {
 }
 
 /// Waits for the live screens to name everything, and notes when they did.
-fn detected(row: &mut Row, watcher: &Watcher, seen: usize, stands: f64, expects: &[Expect]) {
+fn detected(row: &mut Row, watcher: &Watcher, seen: usize, stands: f64, stage: &Stage, expects: &[Expect]) {
     let first = |lines: &[Value], e: &Expect| {
         let named = lines.iter().skip(seen).find(|l| l["event"] != "closed" && e.is_met(&l["finding"]));
         named.and_then(|l| l["uptime_s"].as_f64())
     };
     let all = |lines: &[Value]| expects.iter().map(|e| first(lines, e)).collect::<Option<Vec<f64>>>();
     watcher.wait(DETECT_S - (uptime_s() - stands), all);
+    let stands = stage.later.as_ref().and_then(|later| later.get()).copied().unwrap_or(stands);
     let lines = watcher.lines();
     let times: Vec<f64> = expects.iter().filter_map(|e| first(&lines, e)).collect();
     row.named = times.len();

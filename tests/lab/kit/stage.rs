@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Stage {
     pub whose: Whose,
     /// When the condition stood, seconds since boot, where that was before the end of staging.
     pub stands: Option<f64>,
+    /// When its last condition stood, seconds since boot, where that comes only after staging: a kill, say.
+    pub later: Option<Arc<OnceLock<f64>>>,
 }
 
 /// What belongs to a stage: its processes with all they started, the network namespaces they are in, cgroups.
@@ -77,6 +80,21 @@ impl Stage {
     /// The condition stands from now on, though staging goes on.
     pub fn stands(&mut self) {
         self.stands.get_or_insert_with(uptime_s);
+    }
+
+    /// The condition stands when `done`, which is looked at beside all that follows.
+    pub fn stands_when(&mut self, done: impl Fn() -> bool + Send + 'static) {
+        let later = Arc::new(OnceLock::new());
+        self.later = Some(Arc::clone(&later));
+        std::thread::spawn(move || {
+            // Ends with the stage, which holds the other half.
+            while Arc::strong_count(&later) > 1 && later.get().is_none() {
+                if done() {
+                    later.set(uptime_s()).ok();
+                }
+                sleep(Duration::from_millis(20));
+            }
+        });
     }
 
     /// A part of the path of cgroups, or of the name of interfaces or devices, that belong to this stage.

@@ -14,6 +14,7 @@ scenarios! {
     crowd,
     d_state_and_zombies,
     dying_cgroups,
+    story_a,
     syn_sent,
     time_wait,
     udp_drops,

@@ -1,0 +1,30 @@
+import java.net.InetSocketAddress;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Reconnects to a broker that never answers: a thread, a socket and a buffer for each attempt, none of them given back. */
+public class Agent {
+    public static void main(String[] args) throws Exception {
+        var broker = new InetSocketAddress(args[0], Integer.parseInt(args[1]));
+        long pause = 1000 / Integer.parseInt(args[2]);
+        int kept = Integer.parseInt(args[3]) << 10;
+        List<byte[]> unsent = new ArrayList<>();
+        System.out.println("READY");
+        while (true) {
+            byte[] messages = new byte[kept];
+            java.util.Arrays.fill(messages, (byte) 1);
+            unsent.add(messages);
+            Thread t = new Thread(() -> {
+                try {
+                    SocketChannel.open(broker);
+                } catch (Exception e) {
+                    // The broker is down: the next attempt is on its way already.
+                }
+            });
+            t.setDaemon(true);
+            t.start();
+            Thread.sleep(pause);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Story A, the reconnect storm: an agent keeps connecting to a broker that never answers, with a socket, a thread and
+//! a buffer for each attempt, until its memory cgroup is full and the OOM killer takes it.
+
+use crate::actors::{name, number, ready};
+use crate::kit::cgroup::{below, enter, kills, limited, usage};
+use crate::kit::veth::{NOBODY, NOBODY6, wire_into_nothing};
+use crate::kit::{Expect, Look, Scenario, Stage, must, one_story, scratch, until};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread::{self, sleep};
+use std::time::Duration;
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "story_a_jvm_reconnect_storm",
+        tools: &["ip", "unshare", "java", "javac"],
+        actors: &[("agent-jvm", jvm), ("agent", native)],
+        stage: || storm(&Agent { jvm: true, limit_mb: 280, start_mb: 170, ..Agent::default() }),
+        expects: |stage| expects(stage).into_iter().chain([threads(stage)]).collect(),
+        check: |look, stage| one_story(look, &[expects(stage).remove(0), threads(stage)]).and_then(|()| story(look, stage)),
+        look: "13s",
+        text: true,
+        ..STORM
+    },
+    Scenario {
+        name: "story_a_ipv6_limit_on_the_parent",
+        stage: || storm(&Agent { to: NOBODY6, parent: true, ..Agent::default() }),
+        ..STORM
+    },
+    Scenario {
+        name: "story_a_leader_has_ended",
+        stage: || storm(&Agent { leaderless: true, ..Agent::default() }),
+        ..STORM
+    },
+];
+
+const STORM: Scenario = Scenario {
+    root: true,
+    tools: &["ip", "unshare"],
+    expects,
+    check: story,
+    may_say: &["task.thread_growth", "cgroup.at_limit", "task.memory_growth"],
+    look: "9s",
+    stays: &["cgroup.oom_kill"],
+    ..Scenario::BASE
+};
+
+const PORT: u16 = 61616;
+
+struct Agent {
+    jvm: bool,
+    to: &'static str,
+    limit_mb: u64,
+    /// What it holds when the look begins.
+    start_mb: u64,
+    /// Whether the limit is on the parent of its cgroup.
+    parent: bool,
+    /// Whether the process's first thread ends while the others go on.
+    leaderless: bool,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self { jvm: false, to: NOBODY, limit_mb: 110, start_mb: 40, parent: false, leaderless: false }
+    }
+}
+
+fn storm(agent: &Agent) -> Stage {
+    let mut stage = Stage::default();
+    let limit = limited(&mut stage, "storm", agent.limit_mb << 20);
+    let cgroup = if agent.parent { below(&limit, "agent") } else { limit.clone() };
+    stage.path = limit.file_name().expect("a name").to_str().expect("utf-8").into();
+    let cgroup_of = cgroup.clone();
+    let cgroup = cgroup.to_str().expect("utf-8");
+    let port = PORT.to_string();
+    stage.pid = if agent.jvm {
+        let classes = scratch(&mut stage, "java");
+        let classes = classes.to_str().expect("utf-8").to_owned();
+        let source = format!("{classes}/Agent.java");
+        std::fs::write(&source, include_str!("java/Agent.java")).expect("write the source");
+        must("javac", &["-d", &classes, &source]);
+        stage.actor_in(&["unshare", "-n"], &["agent-jvm", cgroup, agent.to, &port, &classes])
+    } else {
+        let leader = if agent.leaderless { "ends" } else { "stays" };
+        stage.actor_in(&["unshare", "-n"], &["agent", cgroup, agent.to, &port, leader])
+    };
+    let holds = limit.clone();
+    until("it holds enough", || usage(&holds) >= agent.start_mb << 20);
+    stage.stands_when(move || kills(&cgroup_of) > 0);
+    stage
+}
+
+/// Attempts a second, and kB that each of them keeps: 10 MB a second. Threads of a program count as growing when it has
+/// run for 10 s.
+const PER_S: u32 = 50;
+const KEPT_KB: usize = 200;
+
+fn jvm(args: &[&str]) {
+    let [cgroup, far, port, classes] = args else { panic!("agent-jvm CGROUP ADDR PORT CLASSES") };
+    wire_into_nothing();
+    enter(Path::new(cgroup));
+    let failed = Command::new("java")
+        .args(["-Xmx1g", "-Xss256k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes, "Agent"])
+        .args([*far, *port, &PER_S.to_string(), &KEPT_KB.to_string()])
+        .exec();
+    panic!("java: {failed}");
+}
+
+fn native(args: &[&str]) {
+    let [cgroup, far, port, leader] = args else { panic!("agent CGROUP ADDR PORT stays|ends") };
+    wire_into_nothing();
+    enter(Path::new(cgroup));
+    name("agent");
+    let far = SocketAddr::new(far.parse::<IpAddr>().expect("an address"), number(port));
+    let storm = move || {
+        let mut unsent: Vec<Vec<u8>> = Vec::new();
+        loop {
+            unsent.push(vec![1; KEPT_KB << 10]);
+            let attempt = move || TcpStream::connect(far).map(drop).ok();
+            thread::Builder::new().stack_size(64 << 10).spawn(attempt).expect("a thread");
+            sleep(Duration::from_secs(1) / PER_S);
+            assert!(unsent.len() < 10_000, "killed before");
+        }
+    };
+    if *leader == "ends" {
+        thread::spawn(storm);
+        ready();
+        crate::actors::end_this_thread();
+    }
+    ready();
+    storm();
+}
+
+fn expects(stage: &Stage) -> Vec<Expect> {
+    let pid = stage.pid;
+    vec![
+        Expect::critical("tcp.syn_sent_pile")
+            .task(pid)
+            .to(PORT)
+            .leads()
+            .that("hundreds of sockets, growing", |f| f["value"].as_f64() >= Some(100.0)),
+        Expect::critical("cgroup.oom_kill").cgroup(&stage.path).that("the victim", move |f| f["message"].to_string().contains(&pid.to_string())),
+    ]
+}
+
+fn threads(stage: &Stage) -> Expect {
+    Expect::warning("task.thread_growth").task(stage.pid)
+}
+
+/// The sentence names the process and where it connects to.
+fn story(look: &Look, stage: &Stage) -> Result<(), String> {
+    one_story(look, &expects(stage))?;
+    let summary = look.json["stories"].to_string();
+    let wanted = [format!("({})", stage.pid), format!(":{PORT}"), "OOM killer strikes".into()];
+    match wanted.iter().find(|w| !summary.contains(w.as_str())) {
+        None => Ok(()),
+        Some(word) => Err(format!("no {word} in: {summary}")),
+    }
+}
