@@ -38,7 +38,7 @@ pub struct Scenario {
     pub may_say: &'static [&'static str],
     /// What a cold look must show besides its expectations: for what isn't one finding.
     pub check: fn(&Look, &Stage) -> Result<(), String>,
-    /// Whether the text is held to 30 lines of 100 columns with the first expectation that leads in its first lines.
+    /// Whether the text is judged too: the story that the first leader leads, in 30 lines of 100 columns.
     pub text: bool,
     /// How long the cold look is.
     pub look: &'static str,

@@ -157,20 +157,22 @@ fn judge(scenario: &Scenario, stage: &Stage, expects: &[Expect], look: &Look) ->
     if wrong.is_empty() { Ok(()) } else { Err(format!("{}\nsaid:\n{}", wrong.join("\n"), look.said())) }
 }
 
-/// 30 lines of 100 columns, and the cause before its consequences.
+/// The story that the first leader leads: 30 lines of 100 columns. Other stories of this machine stand beside it.
 fn text_is_wrong(look: &Look, expects: &[Expect]) -> Option<String> {
-    let lines: Vec<&str> = look.text.lines().collect();
-    let wide = lines.iter().find(|l| l.chars().count() > 100);
-    let at = |id: &str| lines.iter().position(|l| l.contains(id));
-    let leader = expects.iter().find(|e| e.leads);
-    let first = leader.is_none_or(|leader| {
-        at(leader.id).is_some_and(|root| expects.iter().filter_map(|e| at(e.id)).all(|line| root <= line))
-    });
-    if lines.len() <= 30 && wide.is_none() && first {
-        return None;
+    let leader = expects.iter().find(|e| e.leads)?;
+    let stories: Vec<Vec<&str>> = look.text.split("\n\n").map(|s| s.lines().collect()).collect();
+    // Below the sentence stands the root; consequences are on branches.
+    let led = |story: &&Vec<&str>| story.iter().any(|l| l.strip_prefix("  ").is_some_and(|l| l.starts_with(leader.id)));
+    let fits = |story: &Vec<&str>| story.len() <= 30 && story.iter().all(|l| l.chars().count() <= 100);
+    match stories.iter().find(led) {
+        Some(story) if fits(story) => None,
+        Some(story) => Some(format!(
+            "the story has {} lines of more than 100 columns, or more than 30:\n{}",
+            story.len(),
+            look.text
+        )),
+        None => Some(format!("no story in the text is led by {}:\n{}", leader.id, look.text)),
     }
-    let cause = if first { "" } else { ", the cause does not lead" };
-    Some(format!("the text has {} lines{cause}; too wide: {wide:?}\n{}", lines.len(), look.text))
 }
 
 /// Waits for the live screens to name everything, and notes when they did.
