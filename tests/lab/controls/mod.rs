@@ -11,4 +11,5 @@ macro_rules! controls {
 
 controls! {
     idle,
+    container_churn,
 }

@@ -1,6 +1,7 @@
 //! What scenarios and controls share: staging trouble, what must be said of it, how one is played, and the score.
 
 pub mod cgroup;
+pub mod docker;
 mod expect;
 mod look;
 mod play;
