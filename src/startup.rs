@@ -53,17 +53,17 @@ impl Startup {
 /// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
 #[must_use]
 pub fn prepare(roots: &Roots) -> Startup {
-    let start = || Readers::start(&roots.proc);
-    let (tasks, files, detail) = (Readers::start(&roots.proc), start(), start());
-    let forked = match (&tasks, &files, &detail) {
-        (Ok(tasks), Ok(files), Ok(detail)) => {
-            Ok(format!("{} processes", tasks.alive() + files.alive() + detail.alive()))
+    let few = |count| Readers::start_few(&roots.proc, count);
+    let (tasks, files, names, deep) = (Readers::start(&roots.proc), Readers::start(&roots.proc), few(1), few(2));
+    let forked = match (&tasks, &files, &names, &deep) {
+        (Ok(tasks), Ok(files), Ok(names), Ok(deep)) => {
+            Ok(format!("{} processes", tasks.alive() + files.alive() + names.alive() + deep.alive()))
         }
-        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+        (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => {
             Err(gap("helper processes for reads that can hang", *error, "room for 9 processes"))
         }
     };
-    let readers = Pools { tasks: tasks.ok(), files: files.ok(), detail: detail.ok() };
+    let readers = Pools { tasks: tasks.ok(), files: files.ok(), names: names.ok(), deep: deep.ok() };
     let steps = vec![
         Step { what: "readers", got: forked },
         Step { what: "spared by the OOM killer", got: spare_from_oom() },

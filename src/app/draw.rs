@@ -6,7 +6,7 @@ use super::{App, header, help};
 use crate::panes::{PANES, drill};
 use crate::view::canvas::cells;
 use crate::view::table::{self, Look};
-use crate::view::text::width;
+use crate::view::text::{cut_left, printable, width};
 use crate::view::{Canvas, Line, Role, State, Target};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -44,6 +44,7 @@ impl App {
                 let heads = view.map(|v| v.view.heads()).unwrap_or_default();
                 help::sort_menu(&mut canvas, body, &heads, *at, view.and_then(super::ViewState::sort));
             }
+            Some(Layer::Kill(_)) => self.draw_kill(&mut canvas, body),
             _ if self.layers.iter().any(|l| matches!(l, Layer::Page(_))) => self.draw_page(&mut canvas, body),
             _ => self.draw_table(&mut canvas, body),
         }
@@ -100,6 +101,7 @@ impl App {
         }
         let shown = usize::from(rows.height.saturating_sub(1));
         self.table_rows = shown;
+        let tagged: Vec<_> = self.tags.iter().map(|key| super::doable::tag_row(*key)).collect();
         let view = self.view_mut();
         view.scroll(shown);
         let ghost = view.ghost(&frame);
@@ -110,6 +112,7 @@ impl App {
                 sort: view.sort(),
                 found: &view.search,
                 ghost: ghost.as_ref(),
+                tagged: &tagged,
                 stale: matches!(state, State::Stale(..)),
             };
             table::draw(canvas, rows, listing, &look);
@@ -163,9 +166,15 @@ impl App {
         }
         match &view.listing {
             Some(listing) if !view.filter.is_empty() => {
+                let tagged = if self.tags.is_empty() {
+                    String::new()
+                } else {
+                    format!("{} tagged: k is for them · ", self.tags.len())
+                };
                 let words = format!("\\ {}: {} match, {} hidden", view.filter, listing.matching, listing.hidden);
-                (Role::Key, words)
+                (Role::Key, tagged + &words)
             }
+            _ if !self.tags.is_empty() => (Role::Key, format!("{} tagged: k is for them, U untags", self.tags.len())),
             _ if view.follow => (Role::Key, "F: the first row stays selected".into()),
             _ => (Role::Dim, String::new()),
         }
@@ -185,7 +194,8 @@ impl App {
     }
 
     fn draw_page(&mut self, canvas: &mut Canvas<'_>, body: Rect) {
-        let cx = drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs };
+        let cx =
+            drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() };
         let mut crumbs = PANES.get(self.pane).map_or_else(String::new, |p| p.title.to_owned());
         let mut top = None;
         for layer in &self.layers {
@@ -197,6 +207,9 @@ impl App {
             }
         }
         let Some(page) = top else { return };
+        // The end of the way counts: what one is looking at.
+        let crumbs = printable(&crumbs);
+        let crumbs = cut_left(&crumbs, usize::from(body.width.saturating_sub(1)));
         let taken = canvas.put(body.x + 1, body.y, body.width.saturating_sub(1), &crumbs, Role::Title);
         let room = body.width.saturating_sub(taken + 4);
         canvas.put_right(body.right().saturating_sub(1), body.y, room, &page.note, Role::Dim);
@@ -219,6 +232,7 @@ impl App {
         let (back, places): (String, Vec<Place>) = match self.layers.last() {
             Some(Layer::Help { .. }) => ("any other key: back".into(), Vec::new()),
             Some(Layer::Sort { .. }) => ("Enter sort by it · Esc back".into(), Vec::new()),
+            Some(Layer::Kill(_)) => return self.draw_kill_bar(canvas, area),
             _ => (self.way_back(), self.places()),
         };
         let mut x = area.x + 1;
@@ -238,7 +252,8 @@ impl App {
                 x += canvas.put(x, area.y, needs, binding.word, Role::Dim) + 2;
             }
         }
-        canvas.put_right(area.right().saturating_sub(1), area.y, area.width, &back, Role::Dim);
+        let right = self.told().map_or_else(|| (back.as_str(), Role::Dim), |told| (told, Role::Title));
+        canvas.put_right(area.right().saturating_sub(1), area.y, area.width.saturating_sub(x), right.0, right.1);
     }
 
     /// `Esc back to …`.
@@ -249,7 +264,7 @@ impl App {
             0 => String::new(),
             1 => format!("Esc back to {}", PANES.get(self.pane).map_or("", |p| p.title)),
             n => {
-                let cx = drill::Cx { frame: &self.frame, utc_offset_secs: 0 };
+                let cx = self.cx();
                 let below = pages.get(n - 2).map(|p| drill::page(&cx, &p.target).title).unwrap_or_default();
                 format!("Esc back to {below}")
             }

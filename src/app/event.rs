@@ -1,7 +1,7 @@
 //! What goes into the app and what comes out of it.
 
 use crate::model::Frame;
-use crate::snapshot::{Moment, Subject};
+use crate::snapshot::{Action, Deep, DeepKind, Moment, Proposal, Subject, TaskKey, Text};
 use crate::view::Theme;
 use crossterm::event::KeyEvent;
 use std::sync::Arc;
@@ -37,6 +37,22 @@ pub enum Event {
         /// Seconds east of UTC.
         utc_offset_secs: i32,
     },
+    /// The plan that [`Effect::Plan`] asked for, or why there is none.
+    Planned {
+        /// Its number.
+        id: u64,
+        /// The plan.
+        plan: Result<Box<Proposal>, Text>,
+    },
+    /// What has become of an action so far; comes again until all is settled.
+    Acted {
+        /// Number of its plan.
+        id: u64,
+        /// The plan with outcomes.
+        proposal: Box<Proposal>,
+    },
+    /// How far a deep read is, or what it brought.
+    Deep(Box<Deep>),
 }
 
 /// What the caller must do.
@@ -46,6 +62,27 @@ pub enum Effect {
     Redraw,
     /// A drill-down shows this subject (`None`: no longer any): ask the sampler for its detail.
     Focus(Option<Subject>),
+    /// Pin the targets, read the kernel, and answer with [`Event::Planned`]. Nothing may be sent.
+    Plan {
+        /// Number of the plan.
+        id: u64,
+        /// What for.
+        action: Action,
+    },
+    /// Carry the plan of this number out, on the targets that were pinned when it was made, and answer with
+    /// [`Event::Acted`]. The operator has seen the plan.
+    Act {
+        /// Number of the plan.
+        id: u64,
+        /// The word that was typed, where one was asked for.
+        typed: Option<Text>,
+    },
+    /// The plan of this number is not wanted any more.
+    Forget(u64),
+    /// Read this of a task, and answer with [`Event::Deep`]; a read before it is given up.
+    Read(TaskKey, DeepKind),
+    /// Give the deep read up.
+    StopReading,
     /// Leave.
     Quit,
 }

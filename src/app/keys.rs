@@ -30,6 +30,13 @@ pub(super) enum Action {
     Tree,
     Pause,
     Follow,
+    Kill,
+    Tag,
+    Untag,
+    DestroySockets,
+    Thaw,
+    ReadFiles,
+    ReadMemory,
     Help,
     Quit,
 }
@@ -55,6 +62,18 @@ pub(super) enum Place {
     Searching,
     /// While a filter is on.
     Filtering,
+    /// On what can be ended.
+    Kills,
+    /// On a process that can be tagged.
+    Tags,
+    /// While some are tagged.
+    Tagged,
+    /// On TCP sockets that can be destroyed.
+    Sockets,
+    /// In a frozen cgroup.
+    Frozen,
+    /// In the drill-down of a task.
+    TaskPage,
 }
 
 /// A key and what it does where.
@@ -90,6 +109,41 @@ use KeyCode::{BackTab, Backspace, Char, Down, End, Enter, Esc, F, Home, Left, Pa
 pub(super) static BINDINGS: &[Binding] = &[
     key(&[Enter], "Enter", "drill", "go to what the row is about", &[Place::Leads], Action::Enter),
     key(&[Esc, Backspace], "Esc", "back", "back to where you were", &[Place::Page], Action::Back),
+    key(
+        &[Char('k'), F(9)],
+        "k",
+        "kill",
+        "plan how to end it; nothing is sent before you saw the plan (F9 too)",
+        &[Place::Kills],
+        Action::Kill,
+    ),
+    key(&[Char(' ')], "Space", "tag", "tag this process: k is for all that are tagged", &[Place::Tags], Action::Tag),
+    key(&[Char('U')], "U", "untag", "take all tags away", &[Place::Tagged], Action::Untag),
+    key(
+        &[Char('x')],
+        "x",
+        "destroy sockets",
+        "plan to destroy these TCP sockets",
+        &[Place::Sockets],
+        Action::DestroySockets,
+    ),
+    key(&[Char('u')], "u", "thaw", "plan to thaw its frozen cgroup", &[Place::Frozen], Action::Thaw),
+    key(
+        &[Char('l')],
+        "l",
+        "all files",
+        "read every descriptor of it: costs kernel memory for each; Esc gives it up",
+        &[Place::TaskPage],
+        Action::ReadFiles,
+    ),
+    key(
+        &[Char('M')],
+        "M",
+        "memory",
+        "read where its memory is (smaps_rollup): takes its memory lock; Esc gives it up",
+        &[Place::TaskPage],
+        Action::ReadMemory,
+    ),
     key(&[Esc], "Esc", "clear filter", "show all rows again", &[Place::Filtering], Action::ClearFilter),
     key(&[Char('v')], "v", "view", "next view of this pane", &[Place::Views], Action::NextView),
     key(&[Char('V')], "V", "", "previous view of this pane", &[Place::Views], Action::PreviousView),
@@ -104,10 +158,10 @@ pub(super) static BINDINGS: &[Binding] = &[
     key(&[Left, Char('h'), Char('-')], "←", "", "fold it, or go to its parent", &[Place::Table], Action::Fold),
     key(&[Char('F')], "F", "", "keep the first row selected, whatever comes on top", &[Place::Table], Action::Follow),
     key(&[Char('p')], "p", "pause", "hold this picture, or go on", &[Place::Any], Action::Pause),
-    key(&[Up, Char('k')], "↑ k", "", "one row up", &[Place::Any], Action::Up),
-    key(&[Down, Char('j')], "↓ j", "", "one row down", &[Place::Any], Action::Down),
+    key(&[Up], "↑", "", "one row up", &[Place::Any], Action::Up),
+    key(&[Down], "↓", "", "one row down", &[Place::Any], Action::Down),
     key(&[PageUp], "PgUp", "", "a screen up", &[Place::Any], Action::PageUp),
-    key(&[PageDown, Char(' ')], "PgDn", "", "a screen down (Space too)", &[Place::Any], Action::PageDown),
+    key(&[PageDown], "PgDn", "", "a screen down", &[Place::Any], Action::PageDown),
     key(&[Home, Char('g')], "Home", "", "first row (g too)", &[Place::Any], Action::Home),
     key(&[End, Char('G')], "End", "", "last row (G too)", &[Place::Any], Action::End),
     key(&[Char('1')], "1-7", "", "that pane", &[Place::Any], Action::Pane(0)),

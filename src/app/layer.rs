@@ -1,5 +1,6 @@
 //! Layers above a pane: drill-downs, help, the sort menu, the prompt. The top one takes the keys.
 
+use super::kill::Kill;
 use crate::view::Target;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
@@ -9,6 +10,8 @@ use tui_input::{Input, InputRequest};
 pub(super) enum Layer {
     /// Everything about one subject.
     Page(PageState),
+    /// A plan, and what became of it.
+    Kill(Box<Kill>),
     /// The keys and columns of the screen below.
     Help {
         /// Rows scrolled off.

@@ -1,23 +1,28 @@
 //! The screen as a pure machine: events in, effects out, and a buffer drawn. No I/O, no clock, no globals.
 
+mod doable;
 mod draw;
+mod draw_kill;
 mod event;
 mod header;
 mod help;
 mod keys;
+mod kill;
 mod layer;
+mod plan;
 mod state;
 
 pub use event::{AppOptions, Effect, Event};
 
 use crate::model::Frame;
 use crate::panes::{PANES, drill};
-use crate::snapshot::{Moment, Subject};
+use crate::snapshot::{Action as Deed, Deep, DeepKind, DeepState, Moment, Subject, TaskKey};
 use crate::view::{Target, Tree};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use keys::{Action, Place};
 use layer::{Layer, PageState, Purpose};
 use state::ViewState;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The whole interactive program but for its terminal and its source of frames.
@@ -38,6 +43,16 @@ pub struct App {
     focus: Option<Subject>,
     /// Rows of the table when last drawn.
     table_rows: usize,
+    /// What the caller must do about this event.
+    effects: Vec<Effect>,
+    /// Number of the last plan that was asked for.
+    plans: u64,
+    /// The processes that `k` is for, whatever is selected.
+    tags: BTreeSet<TaskKey>,
+    /// What became of an action whose layer was left, and when that was told.
+    told: Option<(String, Moment)>,
+    /// The deep read that was asked for last.
+    deep: Option<Deep>,
 }
 
 impl App {
@@ -57,6 +72,11 @@ impl App {
             layers: Vec::new(),
             focus: None,
             table_rows: 10,
+            effects: Vec::new(),
+            plans: 0,
+            tags: BTreeSet::new(),
+            told: None,
+            deep: None,
         }
     }
 
@@ -82,10 +102,24 @@ impl App {
                 self.now = self.now.max(now);
                 self.options.utc_offset_secs = utc_offset_secs;
             }
+            Event::Planned { id, plan } => self.planned(id, plan),
+            Event::Acted { id, proposal } => self.acted(id, proposal),
+            Event::Deep(deep) => {
+                // What comes of a read that was given up is not wanted any more.
+                if self.deep.as_ref().is_some_and(|asked| (asked.task, asked.kind) == (deep.task, deep.kind)) {
+                    self.deep = Some(*deep);
+                }
+            }
         }
         let mut effects = vec![Effect::Redraw];
+        effects.append(&mut self.effects);
         let focus = self.focused();
         if focus != self.focus {
+            // Whoever leaves a page does not wait for what was asked for there.
+            if self.is_reading() {
+                self.deep = None;
+                effects.push(Effect::StopReading);
+            }
             self.focus.clone_from(&focus);
             effects.push(Effect::Focus(focus));
         }
@@ -105,6 +139,7 @@ impl App {
 
     fn show(&mut self, frame: Arc<Frame>) {
         self.frame = frame;
+        self.sweep_tags();
         let frame = Arc::clone(&self.frame);
         // Only the open view is made anew; the others are when they are opened.
         self.view_mut().arrange(&frame);
@@ -120,12 +155,22 @@ impl App {
         &mut self.views[self.pane][open]
     }
 
+    /// What pages are made from.
+    fn cx(&self) -> drill::Cx<'_> {
+        drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() }
+    }
+
     /// Where one is, for the keys.
     fn places(&self) -> Vec<Place> {
         if let Some(Layer::Page(state)) = self.layers.last() {
-            let cx = drill::Cx { frame: &self.frame, utc_offset_secs: 0 };
+            let cx = self.cx();
             let leads = draw::selected_line(state, &drill::page(&cx, &state.target)).is_some();
-            return if leads { vec![Place::Page, Place::Leads] } else { vec![Place::Page] };
+            let mut places = if leads { vec![Place::Page, Place::Leads] } else { vec![Place::Page] };
+            if self.task_page().is_some() {
+                places.push(Place::TaskPage);
+            }
+            self.acting_places(&mut places);
+            return places;
         }
         let mut places = vec![Place::Table];
         let Some(view) = self.view() else { return places };
@@ -147,7 +192,20 @@ impl App {
         if !view.filter.is_empty() {
             places.push(Place::Filtering);
         }
+        self.acting_places(&mut places);
         places
+    }
+
+    /// Where one can act: nowhere when nothing may be changed.
+    fn acting_places(&self, places: &mut Vec<Place>) {
+        let acts = [
+            (Place::Kills, self.to_kill().is_some()),
+            (Place::Tags, self.to_tag().is_some()),
+            (Place::Tagged, !self.tags.is_empty() && self.layers.is_empty()),
+            (Place::Sockets, self.to_destroy().is_some()),
+            (Place::Frozen, self.to_thaw().is_some()),
+        ];
+        places.extend(acts.into_iter().filter(|(_, here)| *here).map(|(place, _)| place));
     }
 
     /// Takes a key; whether it means to leave.
@@ -160,6 +218,7 @@ impl App {
             Some(Layer::Prompt { .. }) => self.prompt_key(key),
             Some(Layer::Help { .. }) => self.help_key(key),
             Some(Layer::Sort { .. }) => self.sort_key(key),
+            Some(Layer::Kill(_)) => self.kill_key(key),
             Some(Layer::Page(_)) | None => match keys::action(key, &self.places()) {
                 Some(Action::Quit) => return true,
                 Some(action) => self.act(action),
@@ -177,11 +236,54 @@ impl App {
             Action::PreviousPane => self.open_pane((self.pane + PANES.len() - 1) % PANES.len()),
             Action::Help => self.layers.push(Layer::Help { scroll: 0 }),
             Action::Pause => self.pause(),
+            Action::Back if self.is_reading() => self.stop_reading(),
             Action::Back => {
                 self.layers.pop();
             }
+            Action::ReadFiles => self.read(DeepKind::Files),
+            Action::ReadMemory => self.read(DeepKind::Memory),
+            Action::Tag => self.tag(),
+            Action::Untag => self.tags.clear(),
+            Action::Kill | Action::DestroySockets | Action::Thaw => {
+                let deed = match action {
+                    Action::Kill => self.to_kill(),
+                    Action::Thaw => self.to_thaw().map(|cgroup| Deed::Thaw { cgroup }),
+                    _ => self.to_destroy().map(|sockets| Deed::DestroySockets { sockets }),
+                };
+                if let Some(deed) = deed {
+                    self.propose(deed);
+                }
+            }
             _ if on_page => self.page_act(action),
             _ => self.table_act(action),
+        }
+    }
+
+    /// Asks for a deep read of the task whose page is open.
+    fn read(&mut self, kind: DeepKind) {
+        if let Some(task) = self.task_page() {
+            let state = DeepState::Reading { done: 0, total: 0, for_ns: 0 };
+            self.deep = Some(Deep { task, kind, state });
+            self.effects.push(Effect::Read(task, kind));
+        }
+    }
+
+    fn is_reading(&self) -> bool {
+        matches!(&self.deep, Some(Deep { state: DeepState::Reading { .. }, .. }))
+    }
+
+    fn stop_reading(&mut self) {
+        if self.is_reading() {
+            self.deep = None;
+            self.effects.push(Effect::StopReading);
+        }
+    }
+
+    /// The task whose page is open.
+    fn task_page(&self) -> Option<TaskKey> {
+        match self.layers.last() {
+            Some(Layer::Page(PageState { target: Target::Subject(Subject::Task(key)), .. })) => Some(*key),
+            _ => None,
         }
     }
 
@@ -273,7 +375,8 @@ impl App {
     }
 
     fn page_act(&mut self, action: Action) {
-        let cx = drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs };
+        let cx =
+            drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() };
         let Some(Layer::Page(state)) = self.layers.last_mut() else { return };
         let page = drill::page(&cx, &state.target);
         let leads: Vec<(usize, &Target)> =

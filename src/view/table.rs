@@ -4,7 +4,7 @@ use super::canvas::cells;
 use super::line::{mark, severity_role};
 use super::listing::{Listing, Place, guide};
 use super::text::{printable, width};
-use super::{Canvas, Cell, Head, Role};
+use super::{Canvas, Cell, Head, Role, RowId};
 use crate::model::Severity;
 use ratatui::layout::Rect;
 
@@ -21,6 +21,8 @@ pub struct Look<'a> {
     pub found: &'a str,
     /// The selected row as it was when it ended, with what to say about it.
     pub ghost: Option<&'a Ghost>,
+    /// The rows that are tagged.
+    pub tagged: &'a [RowId],
     /// Whether everything is dim (stale).
     pub stale: bool,
 }
@@ -181,6 +183,10 @@ fn draw_row(
     if selected {
         canvas.ground(area, Role::Selected);
         canvas.put(area.x, area.y, 1, "▸", Role::Key);
+    }
+    let tagged = !look.tagged.is_empty() && listing.sheet.id(place.row).is_some_and(|id| look.tagged.contains(&id));
+    if tagged {
+        canvas.put(area.x, area.y, 1, if selected { "»" } else { "•" }, Role::Key);
     }
     let sheet = &*listing.sheet;
     let severity = sheet.severity(place.row);

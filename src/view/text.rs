@@ -77,8 +77,27 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Text cut at its beginning to `columns`, for what ends in the name that counts.
+#[must_use]
+pub fn cut_left(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let room = columns.saturating_sub(1);
+    let (mut used, mut from) = (0, text.len());
+    for (at, cluster) in text.grapheme_indices(true).rev() {
+        used += width(cluster);
+        if used > room {
+            break;
+        }
+        from = at;
+    }
+    let end = text.get(from..).unwrap_or_default();
+    Cow::Owned(if columns > 0 { format!("…{end}") } else { String::new() })
+}
+
 /// Characters that the screens use beyond ASCII, and their stand-ins.
-const STAND_INS: (&str, &str) = ("·›▸→…»←◂↑↓×–—─│├└●○▁▂▃▄▅▆▇█━µ", ".>>>>><<^vx---||`*o_.-=+*#@=u");
+const STAND_INS: (&str, &str) = ("·›▸→…»←◂↑↓×–—─│├└●•○▁▂▃▄▅▆▇█━µ", ".>>>>><<^vx---||`**o_.-=+*#@=u");
 
 /// The plain-ASCII stand-in of a character, one column for one column.
 #[must_use]
@@ -115,6 +134,10 @@ mod tests {
         assert_eq!(cut("漢字漢字", 4), "漢…");
         assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
         assert_eq!(cut("abc", 0), "");
+        assert_eq!(cut_left("abcdef", 6), "abcdef");
+        assert_eq!(cut_left("abcdef", 4), "…def");
+        assert_eq!(cut_left("漢字漢字", 4), "…字");
+        assert_eq!(cut_left("abc", 0), "");
     }
 
     #[test]

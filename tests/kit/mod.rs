@@ -13,6 +13,7 @@
 
 mod build;
 mod counted;
+pub mod plans;
 pub mod states;
 mod story_d;
 
@@ -33,6 +34,14 @@ pub fn change_tasks(build: &mut Build, change: impl FnOnce(&mut Vec<whytop::snap
     let mut tasks = build.snap.tasks.data().unwrap().clone();
     change(&mut tasks.rows);
     build.snap.tasks = whytop::snapshot::Section::ok(build.snap.at, tasks);
+}
+
+/// Changes its cgroups.
+pub fn change_cgroups<T>(build: &mut Build, change: impl FnOnce(&mut Vec<whytop::snapshot::Cgroup>) -> T) -> T {
+    let mut cgroups = build.snap.cgroups.data().unwrap().clone();
+    let out = change(&mut cgroups.rows);
+    build.snap.cgroups = whytop::snapshot::Section::ok(build.snap.at, cgroups);
+    out
 }
 
 /// Changes its slab caches.

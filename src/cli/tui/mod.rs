@@ -1,6 +1,8 @@
 //! The live screens: keys, frames, signals and the clock in; the terminal out.
 
+mod deep;
 pub mod feed;
+mod hands;
 mod signals;
 mod terminal;
 
@@ -14,6 +16,7 @@ use anyhow::Context as _;
 use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
 use feed::Feed;
 use futures_util::{FutureExt, StreamExt};
+use hands::Hands;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,8 +43,9 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
         return super::why::run(global, &args);
     }
     let mut host = Host::open(global)?;
+    let hands = Hands::start(&mut host)?;
     let feed = Feed::start(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
-    Ok(ExitCode::from(screens(options(&host), feed)?))
+    Ok(ExitCode::from(screens(options(&host), feed, Some(hands))?))
 }
 
 /// How the screens start on this host.
@@ -56,12 +60,13 @@ pub fn options(host: &Host) -> AppOptions {
 }
 
 /// Shows the screens until the user leaves or a signal comes; the exit status comes back.
-fn screens(options: AppOptions, feed: Feed) -> anyhow::Result<u8> {
+fn screens(options: AppOptions, feed: Feed, hands: Option<Hands>) -> anyhow::Result<u8> {
     terminal::install_panic_hook();
     let signals = signals::watch().context("signals can't be waited for")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let screen = terminal::enter().context("the terminal can't be taken")?;
-    let end = runtime.block_on(Loop { app: App::new(options), screen, feed, zone: TimeZone::system() }.run(signals));
+    let zone = TimeZone::system();
+    let end = runtime.block_on(Loop { app: App::new(options), screen, feed, hands, zone }.run(signals));
     terminal::leave();
     match end {
         End::Quit => Ok(0),
@@ -85,6 +90,8 @@ struct Loop {
     app: App,
     screen: Screen,
     feed: Feed,
+    /// `None`: nothing can be read or changed beyond what the feed brings.
+    hands: Option<Hands>,
     /// Read once: looking it up later could wait for a sick disk.
     zone: TimeZone,
 }
@@ -103,6 +110,7 @@ impl Loop {
                     Some(frame) => self.step(Event::Frame(frame)),
                     None => Some(End::Error(anyhow::anyhow!("no more samples can be taken"))),
                 },
+                Some(answer) = answer_of(&mut self.hands) => self.step(answer),
                 _ = ticks.tick() => self.step(Event::Tick { now: now(), utc_offset_secs: utc_offset_secs(&self.zone) }),
             };
             if let Some(end) = done {
@@ -148,6 +156,11 @@ impl Loop {
                 Effect::Redraw => dirty = true,
                 Effect::Focus(subject) => self.feed.focus(subject),
                 Effect::Quit => return Some(End::Quit),
+                other => {
+                    if let Some(hands) = &mut self.hands {
+                        hands.carry_out(&other);
+                    }
+                }
             }
         }
         if !dirty {
@@ -156,6 +169,14 @@ impl Loop {
         let Self { app, screen, .. } = self;
         let drawn = screen.draw(|frame| app.draw(frame.buffer_mut()));
         drawn.err().map(|_| End::Signal(HANG_UP))
+    }
+}
+
+/// The next answer of the hands; without any it never comes.
+async fn answer_of(hands: &mut Option<Hands>) -> Option<Event> {
+    match hands {
+        Some(hands) => hands.next().await,
+        None => std::future::pending().await,
     }
 }
 

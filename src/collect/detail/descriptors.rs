@@ -2,7 +2,7 @@
 
 use super::Look;
 use crate::collect::tasks::files::{self, Decimal};
-use crate::snapshot::FdSummary;
+use crate::snapshot::{FdSummary, Text};
 use rustc_hash::FxHashMap;
 use rustix::fd::AsFd;
 
@@ -35,23 +35,41 @@ impl Look<'_> {
             self.refused(error, "descriptors", "CAP_SYS_PTRACE");
             return None;
         }
-        let mut summary = FdSummary { total: counted.max(fds.len() as u64), cut, ..FdSummary::default() };
-        let mut paths: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
+        let total = counted.max(fds.len() as u64);
+        let mut sorted = Sorted::of(total, cut);
         for fd in fds {
             if let Ok(link) = self.files.link(&[&self.base, b"/fd/", Decimal::new(fd).bytes()], self.text) {
-                sort_link(&mut summary, &mut paths, link);
+                sort_link(&mut sorted, link);
             }
         }
-        let mut paths: Vec<(Vec<u8>, u64)> = paths.into_iter().collect();
+        Some(sorted.finish(PATHS_MAX, |path| self.text(path)))
+    }
+}
+
+/// Descriptors counted so far.
+pub(super) struct Sorted {
+    summary: FdSummary,
+    paths: FxHashMap<Vec<u8>, u64>,
+}
+
+impl Sorted {
+    /// Of so many descriptors in all.
+    pub fn of(total: u64, cut: bool) -> Self {
+        Self { summary: FdSummary { total, cut, ..FdSummary::default() }, paths: FxHashMap::default() }
+    }
+
+    /// The counts, and the paths that are open most often.
+    pub fn finish(mut self, most: usize, mut text: impl FnMut(&[u8]) -> Text) -> FdSummary {
+        let mut paths: Vec<(Vec<u8>, u64)> = self.paths.into_iter().collect();
         paths.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        paths.truncate(PATHS_MAX);
-        summary.paths = paths.into_iter().map(|(path, count)| (self.text(&path), count)).collect();
-        Some(summary)
+        paths.truncate(most);
+        self.summary.paths = paths.into_iter().map(|(path, count)| (text(&path), count)).collect();
+        self.summary
     }
 }
 
 /// Counts one descriptor by what it points to.
-fn sort_link(summary: &mut FdSummary, paths: &mut FxHashMap<Vec<u8>, u64>, link: &[u8]) {
+pub(super) fn sort_link(Sorted { summary, paths }: &mut Sorted, link: &[u8]) {
     if link.starts_with(b"socket:[") {
         summary.sockets += 1;
     } else if link.starts_with(b"pipe:[") {

@@ -3,11 +3,14 @@
 //! Never touched: `cmdline`, `environ`, `smaps`, `exe`, `cwd`, `root`; of a task in D they can hang. `stack` may wait,
 //! killably, for an `execve` of the target to end; so this runs on a lane of its own.
 
+mod deep;
 mod descriptors;
 mod place;
 mod threads;
 mod users;
 mod waits;
+
+pub use deep::DeepReader;
 
 use super::readers::{FileAsk, Readers};
 use super::tasks::files::{self, Decimal, Files, Interned};

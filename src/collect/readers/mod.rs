@@ -42,14 +42,16 @@ pub struct Pools {
     pub tasks: Option<Readers>,
     /// For the files of container runtimes.
     pub files: Option<Readers<FileAsk>>,
-    /// For what a drill-down asks for.
-    pub detail: Option<Readers<FileAsk>>,
+    /// For names of users: one process.
+    pub names: Option<Readers<FileAsk>>,
+    /// For deep reads of a drill-down.
+    pub deep: Option<Readers<FileAsk>>,
 }
 
 impl Pools {
     /// Process ids of all readers.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
-        let files = self.files.iter().chain(&self.detail).flat_map(Readers::pids);
+        let files = self.files.iter().chain(&self.names).chain(&self.deep).flat_map(Readers::pids);
         self.tasks.iter().flat_map(Readers::pids).chain(files)
     }
 }
@@ -105,10 +107,18 @@ impl<R: Request> Readers<R> {
     /// # Errors
     /// When not even one could be forked, or `proc` can't be opened.
     pub fn start(proc: &Path) -> Result<Self, Errno> {
+        Self::start_few(proc, READERS)
+    }
+
+    /// As [`Readers::start`], with so many processes: one works, the others are spares.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_few(proc: &Path, count: usize) -> Result<Self, Errno> {
         let dir = super::io::open_dir(proc)?;
-        let mut live = VecDeque::with_capacity(READERS);
+        let mut live = VecDeque::with_capacity(count);
         let mut failed = Errno::AGAIN;
-        for _ in 0..READERS {
+        for _ in 0..count {
             match child::fork(&dir) {
                 Ok(reader) => live.push_back(reader),
                 Err(error) => failed = error,

@@ -46,7 +46,7 @@ pub(super) fn lanes(roots: &Roots, stack: usize, readers: Pools) -> Vec<Box<dyn 
             Section::clone,
         ),
         start(
-            Focused(DetailCollector::new(roots, readers.detail)),
+            Focused(DetailCollector::new(roots, readers.names)),
             stack,
             Rhythm { on_focus: true, ..each },
             |snap, s| snap.detail = s.data().cloned(),

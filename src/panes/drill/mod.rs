@@ -12,7 +12,7 @@ pub(super) use finding::evidence;
 use super::events::event_words;
 use super::names::subject_name;
 use crate::model::Frame;
-use crate::snapshot::{LogEvent, Moment, Subject};
+use crate::snapshot::{Deep, LogEvent, Moment, Subject};
 use crate::view::line::LABEL_COLUMNS;
 use crate::view::{Line, Role, Target, num, spark};
 
@@ -26,6 +26,8 @@ pub struct Cx<'f> {
     pub frame: &'f Frame,
     /// The local zone's offset, seconds east of UTC.
     pub utc_offset_secs: i32,
+    /// A deep read that was asked for.
+    pub deep: Option<&'f Deep>,
 }
 
 /// A drill-down.

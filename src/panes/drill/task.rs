@@ -3,7 +3,9 @@
 use super::super::names::{address, home_name, local, netns_name, path_name, task_name};
 use super::{Cx, block, facts, history, log, signals};
 use crate::model::{Frame, Metric, TaskFacts};
-use crate::snapshot::{Moment, Subject, Task, TaskDetail, TaskKey, TaskState, TcpState, Text, Thread};
+use crate::snapshot::{
+    Deep, DeepKind, DeepState, Moment, Subject, Task, TaskDetail, TaskKey, TaskState, TcpState, Text, Thread,
+};
 use crate::view::{Line, Role, Target, num};
 use rustc_hash::FxHashMap;
 
@@ -23,6 +25,7 @@ pub(super) fn page(cx: &Cx<'_>, key: TaskKey) -> Option<(String, Vec<Line>)> {
     lines.push(threads(task, detail));
     lines.extend(memory(frame, task, known, detail));
     lines.push(descriptors(task, detail));
+    lines.extend(cx.deep.filter(|deep| deep.task == key).map(deep_lines).unwrap_or_default());
     lines.extend(sockets(frame, task));
     match detail {
         Some(detail) => lines.extend(only_in_detail(detail)),
@@ -239,6 +242,41 @@ fn descriptors(task: &Task, detail: Option<&TaskDetail>) -> Line {
         line = line.dim(" · ").text(path.to_string()).dim(format!(" ×{n}"));
     }
     line
+}
+
+/// A deep read: how far it is, or what it brought.
+fn deep_lines(deep: &Deep) -> Vec<Line> {
+    let (label, what) = match deep.kind {
+        DeepKind::Memory => ("in full", "smaps_rollup"),
+        DeepKind::Files => ("in full", "descriptors"),
+    };
+    match &deep.state {
+        DeepState::Reading { done, total, for_ns } => {
+            let so_far = num::span(*for_ns as f64 / 1e9);
+            let of = if *total > 0 {
+                format!(", {} of {}", num::grouped(*done), num::grouped(*total))
+            } else {
+                String::new()
+            };
+            vec![Line::of(label).dim(format!("reading {what} for {so_far}{of} · Esc gives it up"))]
+        }
+        DeepState::Failed(why) => vec![Line::of(label).with(Role::Warn, format!("{what} not read: {why}"))],
+        DeepState::Memory(sizes) => {
+            let mut line = Line::of(label);
+            for (name, bytes) in sizes.iter().filter(|(_, bytes)| *bytes > 0) {
+                let dot = if line.spans.is_empty() { "" } else { " · " };
+                line = line.dim(format!("{dot}{name} ")).text(num::bytes(bytes));
+            }
+            vec![if line.spans.is_empty() { line.dim("it has no memory of its own") } else { line }]
+        }
+        DeepState::Files(fds) => {
+            let each =
+                fds.paths.iter().map(|(path, n)| Line::default().text(format!("{n:>6} × ")).text(path.to_string()));
+            let counts = [("sockets", fds.sockets), ("pipes", fds.pipes), ("files", fds.files), ("anon", fds.anon)];
+            let all = facts(label, counts.map(|(name, n)| (name, Some(num::grouped(n)))));
+            std::iter::once(all).chain(each.map(|line| Line { label: " ", ..line })).collect()
+        }
+    }
 }
 
 /// Its sockets by state and remote, most first; its listeners.
