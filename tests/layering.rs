@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panes", &["snapshot", "model", "view"]),
     ("app", &["snapshot", "model", "view", "panes"]),
     ("startup", &["snapshot", "collect"]),
+    ("report", &["snapshot", "model", "view"]),
+    ("export", &["snapshot", "report"]),
     ("config", &["detect"]),
 ];
 

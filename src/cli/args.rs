@@ -1,8 +1,9 @@
 //! The command line: a public contract.
 
 use crate::config::duration;
+use crate::export::Format;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +77,12 @@ pub enum Command {
     /// Read a kernel log as events: OOM kills, hung tasks, SYN floods, disk errors
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogArgs),
+    /// Write an outage up from its recording: timeline, stories, actions, marks
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
+    /// Turn a recording into tables for DuckDB, ClickHouse, Spark or a spreadsheet
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// Try every interface here and say what can't be seen and what would fix it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(JsonArg),
@@ -181,6 +188,71 @@ pub struct LogArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+const REPORT_EXAMPLES: &str = "\
+The same findings as on the screens, with first and last times, peaks, evidence and charts. All times are UTC.
+
+Examples:
+  whytop report outage.wtr -o outage.md
+  whytop report outage.wtr --format html --redact -o outage.html
+  whytop report outage.wtr --format json | jq '.stories[].summary'";
+
+/// `report`.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// The recording
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Markdown, one self-contained HTML file, or JSON
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "md")]
+    pub format: ReportFormat,
+    /// Leave command lines of processes out
+    #[arg(long)]
+    pub redact: bool,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+}
+
+/// Forms of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Markdown, charts as text
+    Md,
+    /// One self-contained HTML file, charts as SVG
+    Html,
+    /// JSON
+    Json,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Every row has host, boot_id and time, so tables of many hosts can be read together. Counters are the kernel's own; a
+section that was not read anew gives no row again.
+
+Examples:
+  whytop export outage.wtr --format parquet -o outage/
+  whytop export outage.wtr --format csv --section tasks > tasks.csv
+  duckdb -c \"SELECT host, max(load1) FROM 'hosts/*/cpu.parquet' GROUP BY host\"";
+
+/// `export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// The recording
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Format of the tables
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Format,
+    /// Only this table [default: all]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(super::export::names()))]
+    pub section: Option<String>,
+    /// Leave command lines of processes out
+    #[arg(long)]
+    pub redact: bool,
+    /// A directory for all tables, a file for one [default: standard output, for one]
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
+    pub out: Option<PathBuf>,
 }
 
 const DOCTOR_EXAMPLES: &str = "\

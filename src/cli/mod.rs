@@ -2,10 +2,13 @@
 
 mod args;
 mod doctor;
+mod export;
 mod json;
 mod log;
 mod man;
 mod out;
+mod recording;
+mod report;
 mod screen;
 mod setup;
 mod show;
@@ -64,6 +67,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Screen(args)) => screen::run(global, args),
         Some(Command::Watch(args)) => watch::run(global, args),
+        Some(Command::Report(args)) => report::run(global, args),
+        Some(Command::Export(args)) => export::run(global, args),
         Some(Command::Man) => man::run(),
     }
 }

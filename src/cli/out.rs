@@ -1,7 +1,10 @@
 //! Printing to people and to pipes.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Writes `text` to standard output at once.
 ///
@@ -17,6 +20,14 @@ pub fn print(text: &str) -> io::Result<()> {
 pub fn tell(text: &str) {
     let mut err = io::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// A new file that only its owner may read: command lines in it may hold secrets.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Columns of the terminal that is printed to; `None` for a pipe or a file, where nothing is cut.

@@ -37,6 +37,9 @@ pub enum BadUse {
     /// In `--keys`.
     #[error("--keys: {0:?} is no key: a letter, or Enter, Esc, Tab, Up, Down, PageDown")]
     Key(String),
+    /// Where `export` writes to.
+    #[error("{0}")]
+    Export(&'static str),
     /// `--proc` or `--sys` name no tree.
     #[error("{flag} {}: {problem}", path.display())]
     Tree {
