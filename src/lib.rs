@@ -16,6 +16,7 @@ pub mod engine;
 pub mod export;
 pub mod model;
 pub mod panes;
+pub mod playback;
 pub mod record;
 pub mod report;
 pub mod snapshot;

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["snapshot", "model", "detect"]),
     ("record", &["snapshot"]),
     ("source", &["snapshot", "collect", "record"]),
+    ("playback", &["snapshot", "model", "engine", "record", "source"]),
     ("view", &["snapshot", "model"]),
     ("panes", &["snapshot", "model", "view"]),
     ("app", &["snapshot", "model", "view", "panes"]),

@@ -5,8 +5,8 @@ mod kit;
 use kit::{app, draw, key, press, roles, states, story_d, text};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use whytop::app::{App, AppOptions, Effect, Event};
-use whytop::model::Frame;
+use whytop::app::{App, AppOptions, Effect, Event, Playback, Recording, Spot, SpotKind};
+use whytop::model::{Frame, Severity};
 use whytop::panes::PANES;
 use whytop::snapshot::Subject;
 use whytop::view::{Depth, Role, Theme, svg};
@@ -490,4 +490,132 @@ fn shots() {
         let buf = draw(&mut app, width.parse().unwrap(), height.parse().unwrap());
         std::fs::write(format!("{dir}/{name}.svg"), svg::svg(&buf, paper)).unwrap();
     }
+}
+
+/// A recording of ten minutes: two findings, a mark, an action, a gap; the frame is of its eighth minute.
+fn recording(frame: &Frame, is_ring: bool) -> Arc<Recording> {
+    const MINUTE: i64 = 60_000_000_000;
+    let from = frame.snap.wall_unix_ns - 8 * MINUTE;
+    let spot = |minutes: (i64, i64), kind, text: &str| Spot {
+        from_unix_ns: from + minutes.0 * MINUTE,
+        to_unix_ns: from + minutes.1 * MINUTE,
+        kind,
+        text: text.into(),
+    };
+    let spots = vec![
+        spot(
+            (1, 3),
+            SpotKind::Finding(Severity::Warning),
+            "tcp.close_wait_pile  app(7) holds 210 sockets in CLOSE_WAIT",
+        ),
+        spot((4, 4), SpotKind::Mark, "the deploy"),
+        spot((5, 9), SpotKind::Finding(Severity::Critical), "cgroup.oom_kill  java(16951) was killed\x1b[2J"),
+        spot((9, 9), SpotKind::Action, "SIGTERM java(16951): exited"),
+    ];
+    let gaps = vec![(from + 6 * MINUTE, from + 7 * MINUTE)];
+    Arc::new(Recording { from_unix_ns: from, to_unix_ns: from + 10 * MINUTE, spots, gaps, is_ring, plays: false })
+}
+
+fn replaying(pane: &str, frame: &Arc<Frame>) -> App {
+    let mut app = app(pane, frame);
+    app.step(Event::Recording(Some(recording(frame, false))));
+    app.step(Event::Frame(Arc::clone(frame)));
+    app
+}
+
+#[test]
+fn a_recording_has_its_bar_at_every_size() {
+    let frame = story_d();
+    let mut out = String::new();
+    for (width, height) in SIZES {
+        writeln!(out, "==== {width}x{height}\n{}", shown(&mut replaying("why", &frame), width, height)).unwrap();
+    }
+    let mut app = replaying("why", &frame);
+    press(&mut app, "m");
+    writeln!(out, "==== spots\n{}", shown(&mut app, 80, 14)).unwrap();
+    press(&mut app, "<esc>@0x");
+    writeln!(out, "==== time\n{}", text(&draw(&mut app, 120, 14))).unwrap();
+    insta::assert_snapshot!("replay", out);
+}
+
+/// What the player is asked for by some keys.
+fn asked(app: &mut App, keys: &str) -> Vec<Playback> {
+    let effects = press(app, keys).into_iter();
+    effects.filter_map(|e| if let Effect::Playback(to) = e { Some(to) } else { None }).collect()
+}
+
+#[test]
+fn keys_move_in_a_recording() {
+    let frame = story_d();
+    let now = frame.snap.wall_unix_ns;
+    let minutes = |n: i64| now + n * 60_000_000_000;
+    let mut app = replaying("tasks", &frame);
+    assert_eq!(asked(&mut app, " "), [Playback::Play(1.0)]);
+    assert_eq!(asked(&mut app, ">><"), [Playback::Play(2.0), Playback::Play(5.0), Playback::Play(2.0)]);
+    assert_eq!(asked(&mut app, "p<lt>>"), [Playback::Pause], "a speed while held is for later");
+    assert_eq!(asked(&mut app, "[]"), [Playback::Step(-1), Playback::Step(1)]);
+    assert_eq!(
+        asked(&mut app, "{{"),
+        [Playback::Seek(minutes(-3)), Playback::Seek(minutes(-7))],
+        "one key after another"
+    );
+    assert_eq!(asked(&mut app, "{"), [], "there is none before");
+    assert!(text(&draw(&mut app, 120, 30)).contains("no finding begins before this"));
+    app.step(Event::Frame(Arc::clone(&frame)));
+    assert_eq!(asked(&mut app, "}"), []);
+    assert_eq!(asked(&mut app, "@-90s<enter>"), [Playback::Seek(now - 90_000_000_000)]);
+    assert_eq!(asked(&mut app, "@99h<enter>"), [], "no time: the prompt stays");
+    assert_eq!(asked(&mut app, "<esc>@+99h<enter>"), [Playback::Seek(minutes(2))], "not beyond the end");
+    app.step(Event::Frame(Arc::clone(&frame)));
+    assert_eq!(asked(&mut app, "m<up><enter>"), [Playback::Seek(minutes(-4))], "the list stands at the last one begun");
+    // Nothing leads out of a recording into the host.
+    assert_eq!(asked(&mut app, "L"), []);
+    let effects = press(&mut app, "wr");
+    assert!(effects.iter().all(|e| *e == Effect::Redraw), "{effects:?}");
+}
+
+#[test]
+fn the_ring_is_entered_by_the_keys_that_go_back_and_left_for_the_live_screen() {
+    let frame = story_d();
+    let mut app = app("why", &frame);
+    assert_eq!(asked(&mut app, "]}"), [], "nothing comes after now");
+    assert_eq!(asked(&mut app, "["), [Playback::Rewind]);
+    let ring = recording(&frame, true);
+    let effects = app.step(Event::Recording(Some(Arc::clone(&ring))));
+    assert!(effects.contains(&Effect::Playback(Playback::Step(-1))), "{effects:?}");
+    app.step(Event::Frame(Arc::clone(&frame)));
+    assert!(text(&draw(&mut app, 120, 30)).contains("REPLAY"));
+    assert_eq!(asked(&mut app, "L"), [Playback::Live]);
+    app.step(Event::Recording(None));
+    app.step(Event::Frame(Arc::clone(&frame)));
+    assert!(text(&draw(&mut app, 120, 30)).contains("LIVE"));
+    assert_eq!(asked(&mut app, "{"), [Playback::Rewind]);
+    let effects = app.step(Event::Recording(Some(ring)));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Playback(Playback::Seek(_)))), "{effects:?}");
+}
+
+#[test]
+fn a_mark_is_typed_and_nothing_else_is_recorded_by_escape() {
+    let mut app = app("why", &story_d());
+    let marks = |effects: Vec<Effect>| {
+        effects
+            .into_iter()
+            .filter_map(|e| if let Effect::Mark(text) = e { Some(text) } else { None })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(marks(press(&mut app, "mthe deploy<enter>")), ["the deploy"]);
+    assert_eq!(marks(press(&mut app, "mnever<esc>")), Vec::<String>::new());
+    assert!(press(&mut app, "w").contains(&Effect::SaveRing));
+    assert!(press(&mut app, "r").contains(&Effect::Record));
+}
+
+#[test]
+fn what_the_recording_does_not_hold_is_said_to_be_absent() {
+    let mut build = kit::story_d_build();
+    build.snap.detail = None;
+    let frame = build.done();
+    let mut app = replaying("tasks", &frame);
+    press(&mut app, "\\comm=supervisord<enter><enter>");
+    let screen = text(&draw(&mut app, 120, 40));
+    assert!(screen.contains("not in the recording") && !screen.contains("reading"), "{screen}");
 }

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Place};
 use super::layer::{Layer, PageState, Purpose};
-use super::{App, header, help};
+use super::{App, header, help, scrub};
 use crate::panes::{PANES, drill};
 use crate::view::canvas::cells;
 use crate::view::table::{self, Look};
@@ -26,7 +26,8 @@ impl App {
         }
         let taken = header::draw(&mut canvas, area, &self.frame, &self.about()).min(area.height);
         let bar = u16::from(area.height >= 4);
-        let body = Rect { y: area.y + taken, height: area.height.saturating_sub(taken + bar), ..area };
+        let scrub = u16::from(self.replay.is_some() && area.height >= 5);
+        let body = Rect { y: area.y + taken, height: area.height.saturating_sub(taken + bar + scrub), ..area };
         match self.layers.last() {
             Some(Layer::Help { scroll }) => {
                 let places = self.places_below();
@@ -45,8 +46,17 @@ impl App {
                 help::sort_menu(&mut canvas, body, &heads, *at, view.and_then(super::ViewState::sort));
             }
             Some(Layer::Kill(_)) => self.draw_kill(&mut canvas, body),
+            Some(Layer::Spots { at }) => {
+                if let Some(replay) = &self.replay {
+                    scrub::list(&mut canvas, body, &replay.recording, *at, self.options.utc_offset_secs);
+                }
+            }
             _ if self.layers.iter().any(|l| matches!(l, Layer::Page(_))) => self.draw_page(&mut canvas, body),
             _ => self.draw_table(&mut canvas, body),
+        }
+        if let Some(replay) = self.replay.as_ref().filter(|_| scrub > 0) {
+            let row = Rect { y: area.bottom() - 2, height: 1, ..area };
+            scrub::draw(&mut canvas, row, replay, self.frame.snap.wall_unix_ns, self.options.utc_offset_secs);
         }
         if bar > 0 {
             self.draw_bar(&mut canvas, Rect { y: area.bottom() - 1, height: 1, ..area });
@@ -57,6 +67,7 @@ impl App {
         header::About {
             pane: self.pane,
             paused: self.held.is_some(),
+            replay: self.replay.as_ref().map(|r| r.playing),
             read_only: self.options.read_only,
             now: self.now,
             utc_offset_secs: self.options.utc_offset_secs,
@@ -194,8 +205,7 @@ impl App {
     }
 
     fn draw_page(&mut self, canvas: &mut Canvas<'_>, body: Rect) {
-        let cx =
-            drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() };
+        let cx = self.cx();
         let mut crumbs = PANES.get(self.pane).map_or_else(String::new, |p| p.title.to_owned());
         let mut top = None;
         for layer in &self.layers {
@@ -233,11 +243,12 @@ impl App {
             Some(Layer::Help { .. }) => ("any other key: back".into(), Vec::new()),
             Some(Layer::Sort { .. }) => ("Enter sort by it · Esc back".into(), Vec::new()),
             Some(Layer::Kill(_)) => return self.draw_kill_bar(canvas, area),
+            Some(Layer::Spots { .. }) => ("Enter go there · Esc back".into(), Vec::new()),
             _ => (self.way_back(), self.places()),
         };
         let mut x = area.x + 1;
         let end = area.right().saturating_sub(cells(width(&back)) + 2);
-        if !matches!(self.layers.last(), Some(Layer::Help { .. } | Layer::Sort { .. })) {
+        if !matches!(self.layers.last(), Some(Layer::Help { .. } | Layer::Sort { .. } | Layer::Spots { .. })) {
             let fits = keys::BINDINGS.iter().filter(|b| !b.word.is_empty() && keys::fits(b, &places));
             // The way back stands in its own corner; help and quit stand in the header where that is wide enough.
             let fits = fits.filter(|b| b.action != keys::Action::Back);
@@ -274,6 +285,10 @@ impl App {
     fn draw_prompt(&self, canvas: &mut Canvas<'_>, area: Rect, purpose: Purpose, input: &tui_input::Input) {
         let (sign, hint) = match purpose {
             Purpose::Search => ("/", "Enter keeps it, n goes on, Esc leaves it"),
+            Purpose::Jump => {
+                ("@", "03:12  03:12:30  2026-11-22T03:12:30Z  -5m  +30s · Enter goes there, Esc leaves it")
+            }
+            Purpose::Mark => ("m", "what happens now? · Enter marks it, Esc leaves it"),
             Purpose::Filter => ("\\", "state=D  d>20  port=61616  text  !text · Enter keeps it, Esc leaves it"),
         };
         let mut x = area.x + 1;

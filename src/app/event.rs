@@ -1,5 +1,6 @@
 //! What goes into the app and what comes out of it.
 
+use super::recording::{Playback, Recording};
 use crate::model::Frame;
 use crate::snapshot::{Action, Deep, DeepKind, Moment, Proposal, Subject, TaskKey, Text};
 use crate::view::Theme;
@@ -30,6 +31,10 @@ pub enum Event {
     Resize,
     /// A new look at the host.
     Frame(Arc<Frame>),
+    /// A recording is open: from now on frames come from it. `None`: the screen is live again.
+    Recording(Option<Arc<Recording>>),
+    /// Something to tell the operator for a while.
+    Notice(String),
     /// Time went on (about once a second): now on the boot clock, and the local zone's offset from UTC.
     Tick {
         /// Now, `CLOCK_BOOTTIME`.
@@ -83,6 +88,14 @@ pub enum Effect {
     Read(TaskKey, DeepKind),
     /// Give the deep read up.
     StopReading,
+    /// Move in the recording.
+    Playback(Playback),
+    /// Write the ring to a file.
+    SaveRing,
+    /// Begin to record to a file, or end it.
+    Record,
+    /// Put a mark with this text into what is recorded.
+    Mark(String),
     /// Leave.
     Quit,
 }

@@ -19,6 +19,8 @@ pub(super) struct About {
     pub pane: usize,
     /// Whether the picture is held.
     pub paused: bool,
+    /// Whether a recording is shown, and whether it plays.
+    pub replay: Option<bool>,
     /// Nothing may be changed.
     pub read_only: bool,
     /// Now.
@@ -174,7 +176,11 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
     let silent = about.now.since(frame.snap.at);
     let interval = own.interval_ns as f64 / 1e9;
     let never = frame.snap.at == Moment::default();
-    let live = if about.paused {
+    let live = if let Some(playing) = about.replay {
+        let sign = if playing { "▸" } else { "○" };
+        let words = if narrow { format!("{sign}{clock}") } else { format!("{sign} REPLAY {clock}") };
+        Slot::new("", words, if narrow { 9 } else { 17 }, 95).role(Role::Key)
+    } else if about.paused {
         Slot::new("", format!("○ PAUSED {clock}, picture {} old", num::span(silent)), 15, 95).role(Role::Warn)
     } else if never {
         Slot::new("", format!("○ starting {clock}"), 15, 95).role(Role::Dim)

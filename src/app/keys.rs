@@ -29,6 +29,19 @@ pub(super) enum Action {
     ClearFilter,
     Tree,
     Pause,
+    Play,
+    StepBack,
+    StepOn,
+    PreviousAnomaly,
+    NextAnomaly,
+    Slower,
+    Faster,
+    JumpTo,
+    Spots,
+    Live,
+    Mark,
+    SaveRing,
+    Record,
     Follow,
     Kill,
     Tag,
@@ -74,6 +87,12 @@ pub(super) enum Place {
     Frozen,
     /// In the drill-down of a task.
     TaskPage,
+    /// On the running host.
+    Live,
+    /// In a recording.
+    Replay,
+    /// In the ring of this session.
+    Ring,
 }
 
 /// A key and what it does where.
@@ -109,6 +128,23 @@ use KeyCode::{BackTab, Backspace, Char, Down, End, Enter, Esc, F, Home, Left, Pa
 pub(super) static BINDINGS: &[Binding] = &[
     key(&[Enter], "Enter", "drill", "go to what the row is about", &[Place::Leads], Action::Enter),
     key(&[Esc, Backspace], "Esc", "back", "back to where you were", &[Place::Page], Action::Back),
+    key(&[Char(' '), Char('p')], "Space", "play", "play or hold (p too)", &[Place::Replay], Action::Play),
+    key(&[Char('[')], "[ ]", "step", "a sample back, a sample on", &[Place::Replay], Action::StepBack),
+    key(&[Char(']')], "", "", "", &[Place::Replay], Action::StepOn),
+    key(
+        &[Char('{')],
+        "{ }",
+        "anomaly",
+        "to where a finding began: the one before, the next",
+        &[Place::Replay],
+        Action::PreviousAnomaly,
+    ),
+    key(&[Char('}')], "", "", "", &[Place::Replay], Action::NextAnomaly),
+    key(&[Char('@')], "@", "time", "go to a time: 03:12, 03:12:30, -5m", &[Place::Replay], Action::JumpTo),
+    key(&[Char('<')], "< >", "", "slower, faster: 0.5 to 60 times", &[Place::Replay], Action::Slower),
+    key(&[Char('>')], "", "", "", &[Place::Replay], Action::Faster),
+    key(&[Char('m')], "m", "marks", "findings, marks and actions, to go to", &[Place::Replay], Action::Spots),
+    key(&[Char('L')], "L", "live", "back to the live screen", &[Place::Ring], Action::Live),
     key(
         &[Char('k'), F(9)],
         "k",
@@ -158,6 +194,11 @@ pub(super) static BINDINGS: &[Binding] = &[
     key(&[Left, Char('h'), Char('-')], "←", "", "fold it, or go to its parent", &[Place::Table], Action::Fold),
     key(&[Char('F')], "F", "", "keep the first row selected, whatever comes on top", &[Place::Table], Action::Follow),
     key(&[Char('p')], "p", "pause", "hold this picture, or go on", &[Place::Any], Action::Pause),
+    key(&[Char('[')], "[", "", "a sample back: into the last 10 minutes", &[Place::Live], Action::StepBack),
+    key(&[Char('{')], "{", "", "back to where the last finding began", &[Place::Live], Action::PreviousAnomaly),
+    key(&[Char('m')], "m", "", "put a mark into what is recorded", &[Place::Live], Action::Mark),
+    key(&[Char('w')], "w", "save", "write the last 10 minutes to a file", &[Place::Live], Action::SaveRing),
+    key(&[Char('r')], "r", "", "record to a file, or end it", &[Place::Live], Action::Record),
     key(&[Up], "↑", "", "one row up", &[Place::Any], Action::Up),
     key(&[Down], "↓", "", "one row down", &[Place::Any], Action::Down),
     key(&[PageUp], "PgUp", "", "a screen up", &[Place::Any], Action::PageUp),

@@ -217,17 +217,17 @@ impl App {
 
     /// Takes what became of an action.
     pub(super) fn acted(&mut self, id: u64, proposal: Box<Proposal>) {
-        let now = self.now;
+        let (now, clock) = (self.now, self.clock);
         match self.open_kill(id) {
             Some(Kill { stage: Stage::Sent { proposal: shown, .. }, .. }) => *shown = proposal,
             Some(kill) => kill.stage = Stage::Sent { proposal, since: now },
-            None => self.told = Some((plan::told(&proposal), now)),
+            None => self.told = Some((plan::told(&proposal), clock)),
         }
     }
 
     /// What became of an action whose layer was left, while it is new.
     pub(super) fn told(&self) -> Option<&str> {
-        self.told.as_ref().filter(|(_, at)| self.now.since(*at) < TOLD_SECS).map(|(words, _)| words.as_str())
+        self.told.as_ref().filter(|(_, at)| self.clock.since(*at) < TOLD_SECS).map(|(words, _)| words.as_str())
     }
 
     fn open_kill(&mut self, id: u64) -> Option<&mut Kill> {

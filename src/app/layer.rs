@@ -22,6 +22,11 @@ pub(super) enum Layer {
         /// The chosen one.
         at: usize,
     },
+    /// Findings, marks and actions of a recording, to go to.
+    Spots {
+        /// The chosen one.
+        at: usize,
+    },
     /// A line to type into.
     Prompt {
         /// What for.
@@ -40,6 +45,10 @@ pub(super) enum Purpose {
     Search,
     /// Filter.
     Filter,
+    /// A time of the recording.
+    Jump,
+    /// A mark's text.
+    Mark,
 }
 
 /// Where one is in a drill-down.

@@ -10,9 +10,14 @@ mod keys;
 mod kill;
 mod layer;
 mod plan;
+mod recording;
+mod replay;
+mod scrub;
 mod state;
+pub mod when;
 
 pub use event::{AppOptions, Effect, Event};
+pub use recording::{Playback, Recording, Spot, SpotKind};
 
 use crate::model::Frame;
 use crate::panes::{PANES, drill};
@@ -21,6 +26,7 @@ use crate::view::{Target, Tree};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use keys::{Action, Place};
 use layer::{Layer, PageState, Purpose};
+use replay::Replay;
 use state::ViewState;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +40,8 @@ pub struct App {
     /// The newest one while the screen is held.
     held: Option<Arc<Frame>>,
     now: Moment,
+    /// Now, also while a recording is shown.
+    clock: Moment,
     pane: usize,
     /// The open view of each pane.
     open: Vec<usize>,
@@ -41,6 +49,12 @@ pub struct App {
     views: Vec<Vec<ViewState>>,
     layers: Vec<Layer>,
     focus: Option<Subject>,
+    /// The recording that is shown instead of the running host.
+    replay: Option<Replay>,
+    /// The key that asked for the ring, until it is there.
+    rewinding: Option<Action>,
+    /// Where one is in the recording.
+    now_unix_ns: i64,
     /// Rows of the table when last drawn.
     table_rows: usize,
     /// What the caller must do about this event.
@@ -49,7 +63,7 @@ pub struct App {
     plans: u64,
     /// The processes that `k` is for, whatever is selected.
     tags: BTreeSet<TaskKey>,
-    /// What became of an action whose layer was left, and when that was told.
+    /// Something to tell, as what became of an action whose layer was left, and since when it is told.
     told: Option<(String, Moment)>,
     /// The deep read that was asked for last.
     deep: Option<Deep>,
@@ -66,11 +80,15 @@ impl App {
             frame: Arc::default(),
             held: None,
             now: Moment::default(),
+            clock: Moment::default(),
             pane,
             open: vec![0; PANES.len()],
             views,
             layers: Vec::new(),
             focus: None,
+            replay: None,
+            rewinding: None,
+            now_unix_ns: 0,
             table_rows: 10,
             effects: Vec::new(),
             plans: 0,
@@ -91,15 +109,27 @@ impl App {
             }
             Event::Resize => {}
             Event::Frame(frame) => {
-                self.now = self.now.max(frame.snap.at);
+                self.now_unix_ns = frame.snap.wall_unix_ns;
+                // In a recording it is as late as the frame; a session of another boot may begin at 0 again.
+                if self.replay.is_some() {
+                    self.now = frame.snap.at;
+                } else {
+                    self.now = self.now.max(frame.snap.at);
+                    self.clock = self.clock.max(self.now);
+                }
                 if self.held.is_some() {
                     self.held = Some(frame);
                 } else {
                     self.show(frame);
                 }
             }
+            Event::Recording(recording) => self.open_recording(recording),
+            Event::Notice(text) => self.say(text),
             Event::Tick { now, utc_offset_secs } => {
-                self.now = self.now.max(now);
+                if self.replay.is_none() {
+                    self.now = self.now.max(now);
+                }
+                self.clock = now;
                 self.options.utc_offset_secs = utc_offset_secs;
             }
             Event::Planned { id, plan } => self.planned(id, plan),
@@ -111,6 +141,7 @@ impl App {
                 }
             }
         }
+        self.note_end();
         let mut effects = vec![Effect::Redraw];
         effects.append(&mut self.effects);
         let focus = self.focused();
@@ -124,6 +155,11 @@ impl App {
             effects.push(Effect::Focus(focus));
         }
         effects
+    }
+
+    /// Tells the operator something for a while.
+    fn say(&mut self, text: impl Into<String>) {
+        self.told = Some((text.into(), self.clock));
     }
 
     /// The subject of the topmost drill-down.
@@ -157,16 +193,31 @@ impl App {
 
     /// What pages are made from.
     fn cx(&self) -> drill::Cx<'_> {
-        drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() }
+        drill::Cx {
+            frame: &self.frame,
+            utc_offset_secs: self.options.utc_offset_secs,
+            deep: self.deep.as_ref(),
+            recorded: self.replay.is_some(),
+        }
     }
 
     /// Where one is, for the keys.
     fn places(&self) -> Vec<Place> {
+        let mut places = self.places_here();
+        match &self.replay {
+            None => places.push(Place::Live),
+            Some(replay) if replay.recording.is_ring => places.extend([Place::Replay, Place::Ring]),
+            Some(_) => places.push(Place::Replay),
+        }
+        places
+    }
+
+    fn places_here(&self) -> Vec<Place> {
         if let Some(Layer::Page(state)) = self.layers.last() {
             let cx = self.cx();
             let leads = draw::selected_line(state, &drill::page(&cx, &state.target)).is_some();
             let mut places = if leads { vec![Place::Page, Place::Leads] } else { vec![Place::Page] };
-            if self.task_page().is_some() {
+            if self.replay.is_none() && self.task_page().is_some() {
                 places.push(Place::TaskPage);
             }
             self.acting_places(&mut places);
@@ -196,8 +247,11 @@ impl App {
         places
     }
 
-    /// Where one can act: nowhere when nothing may be changed.
+    /// Where one can act: nowhere when nothing may be changed, and not in the past.
     fn acting_places(&self, places: &mut Vec<Place>) {
+        if self.replay.is_some() {
+            return;
+        }
         let acts = [
             (Place::Kills, self.to_kill().is_some()),
             (Place::Tags, self.to_tag().is_some()),
@@ -219,6 +273,7 @@ impl App {
             Some(Layer::Help { .. }) => self.help_key(key),
             Some(Layer::Sort { .. }) => self.sort_key(key),
             Some(Layer::Kill(_)) => self.kill_key(key),
+            Some(Layer::Spots { .. }) => self.spots_act(keys::action(key, &[Place::Leads])),
             Some(Layer::Page(_)) | None => match keys::action(key, &self.places()) {
                 Some(Action::Quit) => return true,
                 Some(action) => self.act(action),
@@ -237,6 +292,11 @@ impl App {
             Action::Help => self.layers.push(Layer::Help { scroll: 0 }),
             Action::Pause => self.pause(),
             Action::Back if self.is_reading() => self.stop_reading(),
+            Action::Mark => self.prompt(Purpose::Mark),
+            Action::SaveRing => self.effects.push(Effect::SaveRing),
+            Action::Record => self.effects.push(Effect::Record),
+            Action::StepBack | Action::PreviousAnomaly if self.replay.is_none() => self.rewind(action),
+            _ if self.replay.is_some() && is_playback(action) => self.replay_act(action),
             Action::Back => {
                 self.layers.pop();
             }
@@ -375,8 +435,12 @@ impl App {
     }
 
     fn page_act(&mut self, action: Action) {
-        let cx =
-            drill::Cx { frame: &self.frame, utc_offset_secs: self.options.utc_offset_secs, deep: self.deep.as_ref() };
+        let cx = drill::Cx {
+            frame: &self.frame,
+            utc_offset_secs: self.options.utc_offset_secs,
+            deep: self.deep.as_ref(),
+            recorded: self.replay.is_some(),
+        };
         let Some(Layer::Page(state)) = self.layers.last_mut() else { return };
         let page = drill::page(&cx, &state.target);
         let leads: Vec<(usize, &Target)> =
@@ -431,9 +495,10 @@ impl App {
         let before = match purpose {
             Purpose::Search => view.search.clone(),
             Purpose::Filter => view.filter.clone(),
+            Purpose::Jump | Purpose::Mark => String::new(),
         };
         let input = match purpose {
-            Purpose::Search => tui_input::Input::default(),
+            Purpose::Search | Purpose::Jump | Purpose::Mark => tui_input::Input::default(),
             Purpose::Filter => tui_input::Input::new(before.clone()),
         };
         self.layers.push(Layer::Prompt { purpose, input, before });
@@ -445,6 +510,12 @@ impl App {
         let purpose = *purpose;
         let text = match key.code {
             KeyCode::Enter => {
+                let typed = input.value().to_owned();
+                match purpose {
+                    Purpose::Jump if !self.jump(&typed) => return,
+                    Purpose::Mark => self.effects.push(Effect::Mark(typed)),
+                    _ => {}
+                }
                 self.layers.pop();
                 return;
             }
@@ -466,6 +537,7 @@ impl App {
                 view.search = text.to_lowercase();
                 view.find(0);
             }
+            Purpose::Jump | Purpose::Mark => {}
         }
     }
 
@@ -501,6 +573,12 @@ impl App {
             }
         }
     }
+}
+
+/// Whether an action moves in a recording.
+fn is_playback(action: Action) -> bool {
+    use Action::{Faster, JumpTo, Live, NextAnomaly, Play, PreviousAnomaly, Slower, Spots, StepBack, StepOn};
+    matches!(action, Play | StepBack | StepOn | PreviousAnomaly | NextAnomaly | Slower | Faster | JumpTo | Spots | Live)
 }
 
 /// Whether there is a page to go to.

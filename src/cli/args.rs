@@ -68,6 +68,9 @@ pub enum Command {
     /// Look for a while, then say what is wrong, worst first
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
+    /// Show a recording in the live screens: play, step, seek, next anomaly
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
     /// Print one pane once, as a table or as JSON
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
@@ -112,6 +115,7 @@ Examples:
   whytop why                          look for 5 s
   whytop why --for 1m                 slow leaks need a longer look
   whytop why --json | jq .stories     for a script
+  whytop why --from outage.whytop     what a recording says, and with --at what was true then
   whytop why --exit-code >/dev/null || page-someone";
 
 /// `why`.
@@ -120,12 +124,38 @@ pub struct WhyArgs {
     /// How long to look
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = duration::window)]
     pub window: Duration,
+    /// Read this recording instead of looking at the host
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "window")]
+    pub from: Option<PathBuf>,
+    /// What was true at this time of the recording: 03:12, 03:12:30, RFC 3339, or -5m from its end
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true)]
+    pub at: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Exit with 0 when calm, 1 on a warning, 2 on a critical finding, 3 when the host could not be looked at
     #[arg(long)]
     pub exit_code: bool,
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Keys: Space plays or holds, [ ] step, { } go to where a finding began, @ to a time, m lists what happened, < > set the
+speed, ? shows all. Nothing can be done to the host.
+
+Examples:
+  whytop replay outage.whytop
+  whytop replay outage.whytop --at 03:12
+  whytop replay outage.whytop --at=-5m   five minutes before its end";
+
+/// `replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The recording
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Begin at this time, held: 03:12, 03:12:30, RFC 3339, or -5m from the end
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<String>,
 }
 
 const SHOW_EXAMPLES: &str = "\

@@ -8,6 +8,8 @@ mod log;
 mod man;
 mod out;
 mod recording;
+mod reel;
+mod replay;
 mod report;
 mod screen;
 mod setup;
@@ -60,6 +62,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         None => tui::run(global),
         Some(Command::Why(args)) => why::run(global, args),
+        Some(Command::Replay(args)) => replay::run(global, args),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Snapshot(args)) => snapshot::run(global, args.json),
         Some(Command::Log(args)) => log::run(args, global.ascii),

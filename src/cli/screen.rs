@@ -26,7 +26,7 @@ use std::time::Duration;
 pub fn run(global: &Global, args: &ScreenArgs) -> anyhow::Result<ExitCode> {
     let keys = args.keys.split_whitespace().map(key).collect::<Result<Vec<_>, _>>()?;
     let mut host = Host::open(global)?;
-    let options = tui::options(&host);
+    let options = tui::options(&host.settings);
     let (width, height) = args.size;
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
     let mut show =

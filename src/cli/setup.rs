@@ -40,6 +40,9 @@ pub enum BadUse {
     /// Where `export` writes to.
     #[error("{0}")]
     Export(&'static str),
+    /// In `--at`.
+    #[error("--at: {0:?} is no time: 03:12, 03:12:30, 2026-11-22T03:12:30Z, or -5m from the end")]
+    Time(String),
     /// `--proc` or `--sys` name no tree.
     #[error("{flag} {}: {problem}", path.display())]
     Tree {

@@ -4,7 +4,7 @@ use super::args::{Global, WatchArgs};
 use super::json::{FindingRow, rfc3339};
 use super::out;
 use super::setup::Host;
-use super::tui::feed::Feed;
+use super::tui::feed::{Feed, News};
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
 use crate::model::{Finding, Frame, Severity};
@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// As [`Host::open`]; and when nothing can be started or printed.
 pub fn run(global: &Global, args: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut host = Host::open(global)?;
-    let mut feed = Feed::start(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
+    let mut feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
     let mut standing = Standing::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
@@ -37,9 +37,10 @@ pub fn run(global: &Global, args: &WatchArgs) -> anyhow::Result<ExitCode> {
                 _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
                 _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
                 () = &mut over => return Ok(ExitCode::SUCCESS),
-                frame = feed.next() => match frame {
-                    Some(frame) => tell(&standing.step(&frame), args.json)?,
-                    None => anyhow::bail!("no more samples can be taken"),
+                news = feed.next() => match news {
+                    News::Shown(shown) => tell(&standing.step(&shown.frame), args.json)?,
+                    News::Notice(_) => {}
+                    News::End => anyhow::bail!("no more samples can be taken"),
                 },
             }
         }

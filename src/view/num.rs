@@ -144,6 +144,14 @@ pub fn prose_bytes(n: u64) -> String {
     humansize::format_size(n, humansize::BINARY.decimal_places(1))
 }
 
+/// The day, `11-22`, of nanoseconds since 1970 in a zone `offset_secs` east of UTC.
+#[must_use]
+pub fn month_day(unix_ns: i64, offset_secs: i32) -> String {
+    let zone = jiff::tz::Offset::from_seconds(offset_secs).unwrap_or(jiff::tz::Offset::UTC);
+    let at = jiff::Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default();
+    zone.to_datetime(at).strftime("%m-%d").to_string()
+}
+
 /// The time of day, `22:14:07`, of nanoseconds since 1970 in a zone `offset_secs` east of UTC.
 #[must_use]
 pub fn clock(unix_ns: i64, offset_secs: i32) -> String {

@@ -1,6 +1,6 @@
 //! The JSON contract: what `why`, `show` and `log` print. Keys may be added, never changed.
 
-use crate::model::{Evidence, EvidenceValue, Finding, Frame, Story, SubjectLabel};
+use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story, SubjectLabel};
 use crate::snapshot::{Host, LogEvent, NetnsId, Proto, Snapshot, Subject, TaskKey};
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -25,6 +25,24 @@ pub struct Why<'a> {
 }
 
 impl<'a> Why<'a> {
+    /// What looks say that followed one another, each a frame with the seconds it spans: the host is as the last one
+    /// saw it, findings and stories are those of all.
+    pub fn of(looks: impl Iterator<Item = (&'a Frame, f64, Cost)>) -> Option<Self> {
+        looks.map(|(frame, window_s, cost)| Self::new(frame, window_s, cost)).reduce(Self::then)
+    }
+
+    /// This look and a later one, of another boot.
+    fn then(self, mut later: Self) -> Self {
+        let shift = later.findings.len();
+        later.stories.extend(self.stories.into_iter().map(|story| story.shifted(shift)));
+        later.stories.sort_by_key(|s| s.severity != Severity::Critical.word());
+        later.findings.extend(self.findings.into_iter().map(|finding| finding.shifted(shift)));
+        later.history.splice(0..0, self.history);
+        later.window_s += self.window_s;
+        later.cost.samples += self.cost.samples;
+        later
+    }
+
     /// What a frame says after a look of `window_s` seconds.
     pub fn new(frame: &'a Frame, window_s: f64, cost: Cost) -> Self {
         let snap = &*frame.snap;
@@ -63,13 +81,18 @@ struct StoryRow<'a> {
     severity: &'static str,
     root: usize,
     summary: &'a str,
-    findings: &'a [usize],
+    findings: Vec<usize>,
 }
 
 impl<'a> StoryRow<'a> {
     fn new(story: &'a Story) -> Self {
         let Story { severity, root, summary, findings } = story;
-        Self { severity: severity.word(), root: *root, summary, findings }
+        Self { severity: severity.word(), root: *root, summary, findings: findings.clone() }
+    }
+
+    /// The same where its findings stand `by` places further on.
+    fn shifted(self, by: usize) -> Self {
+        Self { root: self.root + by, findings: self.findings.into_iter().map(|i| i + by).collect(), ..self }
     }
 }
 
@@ -92,7 +115,7 @@ pub struct FindingRow<'a> {
     evidence: Vec<EvidenceRow<'a>>,
     command: Option<&'a str>,
     advice: &'a [String],
-    explained_by: &'a [usize],
+    explained_by: Vec<usize>,
 }
 
 impl<'a> FindingRow<'a> {
@@ -114,8 +137,13 @@ impl<'a> FindingRow<'a> {
             evidence: finding.evidence.iter().map(EvidenceRow::new).collect(),
             command: finding.command.as_deref(),
             advice: &finding.advice,
-            explained_by: &finding.explained_by,
+            explained_by: finding.explained_by.clone(),
         }
+    }
+
+    /// The same where its causes stand `by` places further on.
+    fn shifted(self, by: usize) -> Self {
+        Self { explained_by: self.explained_by.into_iter().map(|i| i + by).collect(), ..self }
     }
 }
 

@@ -43,7 +43,7 @@ impl Hands {
                 let plan = Err("acting is not part of this build".into());
                 let _ = self.answer.send(Event::Planned { id: *id, plan });
             }
-            Effect::Act { .. } | Effect::Forget(_) | Effect::Redraw | Effect::Focus(_) | Effect::Quit => {}
+            _ => {}
         }
     }
 }

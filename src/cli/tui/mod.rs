@@ -7,20 +7,23 @@ mod signals;
 mod terminal;
 
 use super::args::{Global, WhyArgs};
-use super::setup::Host;
-use crate::app::{App, AppOptions, Effect, Event};
+use super::setup::{Host, Settings};
+use crate::app::{App, AppOptions, Effect, Event, Recording};
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
 use crate::source::Live;
 use anyhow::Context as _;
 use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
-use feed::Feed;
+use feed::{Feed, News, Shown, Wish};
 use futures_util::{FutureExt, StreamExt};
 use hands::Hands;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use terminal::Screen;
+
+pub use terminal::unfit;
 
 /// The number of SIGHUP.
 const HANG_UP: i32 = 1;
@@ -37,36 +40,37 @@ enum End {
 /// # Errors
 /// As [`Host::open`]; and when the terminal can't be taken, or is lost.
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
-    if let Some(why_not) = terminal::unfit() {
+    if let Some(why_not) = unfit() {
         super::out::tell(&format!("whytop: {why_not}: no live screens, this is `whytop why`\n"));
-        let args = WhyArgs { window: Duration::from_secs(5), json: false, exit_code: false };
+        let args = WhyArgs { window: Duration::from_secs(5), from: None, at: None, json: false, exit_code: false };
         return super::why::run(global, &args);
     }
     let mut host = Host::open(global)?;
     let hands = Hands::start(&mut host)?;
-    let feed = Feed::start(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
-    Ok(ExitCode::from(screens(options(&host), feed, Some(hands))?))
+    let feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
+    Ok(ExitCode::from(screens(options(&host.settings), feed, Some(hands))?))
 }
 
-/// How the screens start on this host.
-pub fn options(host: &Host) -> AppOptions {
+/// How the screens start under these settings.
+pub fn options(settings: &Settings) -> AppOptions {
     AppOptions {
-        theme: host.settings.theme.clone(),
-        ascii: host.settings.ascii,
-        read_only: host.settings.read_only,
+        theme: settings.theme.clone(),
+        ascii: settings.ascii,
+        read_only: settings.read_only,
         pane: "why".into(),
         utc_offset_secs: utc_offset_secs(&TimeZone::system()),
     }
 }
 
 /// Shows the screens until the user leaves or a signal comes; the exit status comes back.
-fn screens(options: AppOptions, feed: Feed, hands: Option<Hands>) -> anyhow::Result<u8> {
+pub fn screens(options: AppOptions, feed: Feed, hands: Option<Hands>) -> anyhow::Result<u8> {
     terminal::install_panic_hook();
     let signals = signals::watch().context("signals can't be waited for")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let screen = terminal::enter().context("the terminal can't be taken")?;
     let zone = TimeZone::system();
-    let end = runtime.block_on(Loop { app: App::new(options), screen, feed, hands, zone }.run(signals));
+    let app = App::new(options);
+    let end = runtime.block_on(Loop { app, screen, feed, hands, recording: None, zone }.run(signals));
     terminal::leave();
     match end {
         End::Quit => Ok(0),
@@ -92,6 +96,8 @@ struct Loop {
     feed: Feed,
     /// `None`: nothing can be read or changed beyond what the feed brings.
     hands: Option<Hands>,
+    /// The recording that is shown.
+    recording: Option<Arc<Recording>>,
     /// Read once: looking it up later could wait for a sick disk.
     zone: TimeZone,
 }
@@ -106,9 +112,10 @@ impl Loop {
                 biased;
                 _ = signals.changed() => Some(End::Signal(*signals.borrow())),
                 key = keys.next() => self.typed(key, &mut keys),
-                frame = self.feed.next() => match frame {
-                    Some(frame) => self.step(Event::Frame(frame)),
-                    None => Some(End::Error(anyhow::anyhow!("no more samples can be taken"))),
+                news = self.feed.next() => match news {
+                    News::Shown(shown) => self.show(shown),
+                    News::Notice(text) => self.step(Event::Notice(text)),
+                    News::End => Some(End::Error(anyhow::anyhow!("no more samples can be taken"))),
                 },
                 Some(answer) = answer_of(&mut self.hands) => self.step(answer),
                 _ = ticks.tick() => self.step(Event::Tick { now: now(), utc_offset_secs: utc_offset_secs(&self.zone) }),
@@ -144,6 +151,22 @@ impl Loop {
         self.carry_out(effects)
     }
 
+    /// A picture, and the recording it is from where that is another one.
+    fn show(&mut self, shown: Shown) -> Option<End> {
+        let mut effects = Vec::new();
+        let same = |a: &Arc<Recording>, b: &Arc<Recording>| Arc::ptr_eq(a, b);
+        let is_known = match (&self.recording, &shown.recording) {
+            (Some(a), Some(b)) => same(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        if !is_known {
+            self.recording.clone_from(&shown.recording);
+            effects = self.app.step(Event::Recording(shown.recording));
+        }
+        effects.extend(self.app.step(Event::Frame(shown.frame)));
+        self.carry_out(effects)
+    }
+
     fn step(&mut self, event: Event) -> Option<End> {
         let effects = self.app.step(event);
         self.carry_out(effects)
@@ -154,7 +177,9 @@ impl Loop {
         for effect in effects {
             match effect {
                 Effect::Redraw => dirty = true,
-                Effect::Focus(subject) => self.feed.focus(subject),
+                Effect::Focus(subject) => self.feed.wish(Wish::Focus(subject)),
+                Effect::Playback(to) => self.feed.wish(Wish::Playback(to)),
+                Effect::SaveRing | Effect::Record | Effect::Mark(_) => {}
                 Effect::Quit => return Some(End::Quit),
                 other => {
                     if let Some(hands) = &mut self.hands {

@@ -1,11 +1,12 @@
-//! `whytop why`: look for a while, then say what is wrong, worst first.
+//! `whytop why`: look for a while, or read a recording, then say what is wrong, worst first.
 
+mod recorded;
 mod text;
 
 use super::args::{Global, WhyArgs};
 use super::json::{Cost, Why};
 use super::out;
-use super::setup::Host;
+use super::setup::{Host, Settings};
 use super::text::Dress;
 use crate::collect::sampler::Sampler;
 use crate::detect::Window;
@@ -23,18 +24,25 @@ pub const BLIND: u8 = 3;
 
 /// Looks, prints, and says with its status what it found where `--exit-code` asks for it.
 pub fn run(global: &Global, args: &WhyArgs) -> anyhow::Result<ExitCode> {
-    let mut host = Host::open(global)?;
-    let sampler = host.eager_sampler();
-    let progress = Progress::start(args.window);
-    let look = Look::take(sampler, host.engine(Window::Whole), args.window);
-    drop(progress);
-    if args.json {
-        out::print_json(&Why::new(&look.frame, look.window_s, look.cost))?;
+    let (looks, ascii) = if let Some(path) = &args.from {
+        let settings = Settings::load(global)?;
+        let _progress = Progress::start(&format!("reading {} …", path.display()));
+        (recorded::looks(path, args.at.as_deref(), settings.rules)?, settings.ascii)
     } else {
-        let dress = Dress::for_stdout(host.settings.ascii);
-        out::print(&text::render(&look.frame, look.window_s, look.cost, dress))?;
+        let mut host = Host::open(global)?;
+        let sampler = host.eager_sampler();
+        let _progress = Progress::start(&format!("looking for {} …", num::span(args.window.as_secs_f64())));
+        (vec![Look::take(sampler, host.engine(Window::Whole), args.window)], host.settings.ascii)
+    };
+    if args.json {
+        out::print_json(&Why::of(looks.iter().map(|l| (&l.frame, l.window_s, l.cost))))?;
+    } else {
+        let dress = Dress::for_stdout(ascii);
+        let told = looks.iter().map(|l| text::render(&l.frame, l.window_s, l.cost, dress)).collect::<Vec<_>>();
+        out::print(&told.join("\n"))?;
     }
-    Ok(if args.exit_code { ExitCode::from(status(&look.frame)) } else { ExitCode::SUCCESS })
+    let worst = looks.iter().map(|l| status(&l.frame)).filter(|s| *s != BLIND).max().unwrap_or(BLIND);
+    Ok(if args.exit_code { ExitCode::from(worst) } else { ExitCode::SUCCESS })
 }
 
 /// What looking for a while gave.
@@ -92,10 +100,10 @@ struct Progress {
 }
 
 impl Progress {
-    fn start(window: Duration) -> Self {
+    fn start(what: &str) -> Self {
         let shown = std::io::stderr().is_terminal();
         if shown {
-            out::tell(&format!("looking for {} …", num::span(window.as_secs_f64())));
+            out::tell(what);
         }
         Self { shown }
     }

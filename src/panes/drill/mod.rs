@@ -28,6 +28,8 @@ pub struct Cx<'f> {
     pub utc_offset_secs: i32,
     /// A deep read that was asked for.
     pub deep: Option<&'f Deep>,
+    /// Whether the frame is from a recording: what is not in it will not come.
+    pub recorded: bool,
 }
 
 /// A drill-down.

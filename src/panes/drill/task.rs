@@ -27,9 +27,10 @@ pub(super) fn page(cx: &Cx<'_>, key: TaskKey) -> Option<(String, Vec<Line>)> {
     lines.push(descriptors(task, detail));
     lines.extend(cx.deep.filter(|deep| deep.task == key).map(deep_lines).unwrap_or_default());
     lines.extend(sockets(frame, task));
+    let coming = if cx.recorded { "not in the recording" } else { "reading …" };
     match detail {
         Some(detail) => lines.extend(only_in_detail(detail)),
-        None => lines.push(Line::of("signals").dim("reading …")),
+        None => lines.push(Line::of("signals").dim(coming)),
     }
     let metrics = [
         ("rss", Metric::Rss),

@@ -1,4 +1,8 @@
-//! Where snapshots come from: the running host, or a script of a test.
+//! Where snapshots come from: the running host, a recording, or a script of a test.
+
+mod player;
+
+pub use player::Player;
 
 use crate::collect::now;
 use crate::collect::sampler::Sampler;
