@@ -16,7 +16,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         key: "reclaimable",
         default: 0.5,
         unit: "of usage",
-        about: "reclaimable cache from which a full cgroup that does not hit its limit is calm",
+        about: "reclaimable cache from which a full cgroup is calm",
     }],
     explains: &[
         ("cgroup.oom_kill", Join::Cgroup),
@@ -107,7 +107,8 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let mostly_cache = reclaimable.is_some_and(|r| r >= case.knob("reclaimable"));
     let filled = full && !mostly_cache;
     let killed = hits_uncounted(mem) && case.grown_lately("kills") >= 1.0;
-    if !(hangs || filled || killed || hits >= 1.0) {
+    let calm = mostly_cache && is_calm(case, cgroup, mem);
+    if !(hangs || filled || killed || hits >= 1.0 && !calm) {
         return None;
     }
     let facts = case.look.cgroup_facts(&cgroup.key.path)?;
@@ -171,6 +172,13 @@ fn judge_high(case: &Case<'_>, cgroup: &Cgroup, mem: &MemUse) -> Option<Verdict>
             "raise memory.high of {name} (now {high_words}), or find what in it grows: its tasks sleep at every allocation"
         ))
     })
+}
+
+/// Whether a cgroup that holds page cache above all works on: whoever reads or writes large files in it hits its limit
+/// all the time, and reclaim takes cache. Not where something is killed, swapped out, or hangs.
+fn is_calm(case: &Case<'_>, cgroup: &Cgroup, mem: &MemUse) -> bool {
+    let swapped = mem.swap_bytes.is_some_and(|swap| swap as f64 >= case.value() * 0.1);
+    case.grown("kills") < 1.0 && !swapped && hung_in(case.look, &cgroup.key.path) == 0
 }
 
 /// Page cache that reclaim can take, as a part of usage.
@@ -283,10 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn hits_on_cache_are_a_warning_and_with_kills_critical_whatever_usage_shows() {
+    fn hits_on_cache_are_calm_unless_swapped_and_with_kills_critical_whatever_usage_shows() {
         let mut s = web(99, 90);
         s.secs(2);
+        hit(&mut s, 0);
         s.silent();
+        s.world.cgroup_memory(WEB).swap_bytes = Some(30 << 20);
+        hit(&mut s, 0);
+        assert_eq!(s.expect("cgroup.at_limit").severity, Severity::Warning);
+        let mut s = web(99, 20);
+        s.secs(2);
         hit(&mut s, 0);
         assert_eq!(s.expect("cgroup.at_limit").severity, Severity::Warning);
         let mut s = web(1, 0);
