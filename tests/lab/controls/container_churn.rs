@@ -2,7 +2,7 @@
 
 use crate::actors::{forever, name, ready};
 use crate::kit::docker::{self, Docker};
-use crate::kit::{self, Control, Stage};
+use crate::kit::{Control, Stage, cgroup};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
@@ -20,15 +20,7 @@ fn load() -> Stage {
     let mut stage = Stage::default();
     let docker = Docker::start(&mut stage, &["true"]);
     stage.owns("docker/");
-    let groups = kit::memory_cgroup_root().join(format!("whytop-churn-{}", std::process::id()));
-    stage.owns("whytop-churn");
-    let left = groups.clone();
-    stage.undo(move || {
-        for group in std::fs::read_dir(&left).into_iter().flatten().flatten() {
-            std::fs::remove_dir(group.path()).ok();
-        }
-        std::fs::remove_dir(&left).ok();
-    });
+    let groups = cgroup::limited(&mut stage, "churn", 1 << 30);
     stage.pid = stage.actor(&["container-churn", docker.host(), groups.to_str().expect("utf-8")]);
     stage
 }
@@ -38,7 +30,6 @@ fn churn(args: &[&str]) {
     let [host, groups] = args else { panic!("container-churn HOST CGROUP") };
     name("churn");
     let (host, groups) = (host.to_string(), Path::new(groups).to_owned());
-    std::fs::create_dir_all(&groups).expect("parent cgroup");
     thread::spawn(move || {
         loop {
             let mut run = Command::new("docker");

@@ -11,5 +11,11 @@ macro_rules! controls {
 
 controls! {
     idle,
+    parallel_compile,
+    web_server,
+    database,
+    file_copy,
+    backup_burst,
+    keep_alive,
     container_churn,
 }
