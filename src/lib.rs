@@ -7,6 +7,7 @@
 //!
 //! A [`snapshot::Snapshot`] is the only seam: everything right of it is deterministic.
 
+pub mod act;
 pub mod app;
 pub mod cli;
 pub mod collect;

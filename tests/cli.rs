@@ -42,7 +42,7 @@ fn failure(args: &[&str]) -> (i32, String) {
 fn help_has_an_example_for_every_command() {
     let top = run(&["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["why", "show", "snapshot", "log", "report", "export", "doctor", "completions", "man"] {
+    for command in ["why", "show", "snapshot", "kill", "log", "report", "export", "doctor", "completions", "man"] {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command} in {}", out(&top));
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
@@ -189,7 +189,7 @@ fn a_log_is_read_from_files_and_from_standard_input() {
 fn completions_and_the_manual_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
-        for command in ["why", "show", "snapshot", "log", "doctor"] {
+        for command in ["why", "show", "snapshot", "kill", "log", "doctor"] {
             assert!(out(&output).contains(command), "{shell}: {command}");
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("snapshot", &[]),
     ("collect", &["snapshot"]),
+    ("act", &["snapshot", "collect"]),
     ("model", &["snapshot"]),
     ("detect", &["snapshot", "model"]),
     ("engine", &["snapshot", "model", "detect"]),

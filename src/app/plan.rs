@@ -352,6 +352,7 @@ fn outcome_words(outcome: &Outcome) -> String {
         OutcomeKind::Survived => format!("lives on after {after}"),
         OutcomeKind::Gone => "had gone before, nothing was sent".into(),
         OutcomeKind::Respawned => format!("exited, and was started anew within {after}"),
+        OutcomeKind::Done => "done".into(),
     };
     if outcome.detail.is_empty() { words } else { format!("{words}: {}", outcome.detail) }
 }

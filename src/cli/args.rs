@@ -2,9 +2,11 @@
 
 use crate::config::duration;
 use crate::export::Format;
+use crate::snapshot::{Signal, TcpState};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +79,9 @@ pub enum Command {
     /// Take one raw sample of the kernel's counters
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(JsonArg),
+    /// Send a signal safely: say what it will do, do it to that process and no other, say what became of it
+    #[command(after_help = KILL_EXAMPLES)]
+    Kill(KillArgs),
     /// Read a kernel log as events: OOM kills, hung tasks, SYN floods, disk errors
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogArgs),
@@ -199,6 +204,94 @@ Counters are the kernel's own, nothing is derived. Without --json a summary of t
 Examples:
   whytop snapshot                     which sections could be read, and what each cost
   whytop snapshot --json > before.json";
+
+const KILL_EXAMPLES: &str = "\
+What the signal will do is read from the kernel and printed before anything is sent; the process is held by a pidfd, so
+that nothing can reach another that got its pid. What ends a container, a session or many processes asks for a typed
+word. Never touched: pid 1, kernel threads, whytop itself and what it runs below (your shell, sshd, tmux).
+
+Exit status: 0 all became as asked, 1 not all (or a pid was gone), 2 refused or not confirmed, 3 bad use.
+
+Examples:
+  whytop kill --plan 812              what SIGTERM would do to it, and what goes with it
+  whytop kill 812                     send it, watch for 5 s, say what became of it
+  whytop kill --signal KILL 812 813   to both
+  whytop kill --tree 812              it and all below it, leaves first
+  whytop kill --cgroup /docker/0a1b   everything in a cgroup, until it is empty
+  whytop kill --thaw /docker/0a1b     let a frozen cgroup go on
+  whytop kill --reap 812              ask a parent to take its zombies away
+  whytop kill 812 --sockets --state close_wait --remote 10.0.0.5:61616
+  whytop kill --json --yes 812 | jq '.plans[0].outcome'";
+
+/// `kill`.
+#[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub struct KillArgs {
+    /// Processes
+    #[arg(value_name = "PID", required_unless_present_any = ["cgroup", "thaw"], value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub pids: Vec<u32>,
+    /// The signal, by name or number
+    #[arg(long, short, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
+    pub signal: Signal,
+    /// Only say what it would do
+    #[arg(long)]
+    pub plan: bool,
+    /// Answer every question with yes; a refusal stays one
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Watch what becomes of it for so long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::wait)]
+    pub wait: Duration,
+    /// The processes below each PID too
+    #[arg(long, group = "what")]
+    pub tree: bool,
+    /// Kill (SIGKILL) everything in this cgroup: its path, or its directory
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["pids", "signal"], group = "what")]
+    pub cgroup: Option<String>,
+    /// Thaw this cgroup
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["pids", "signal"], group = "what")]
+    pub thaw: Option<String>,
+    /// Ask each PID to take its zombies away (SIGCHLD)
+    #[arg(long, conflicts_with = "signal", group = "what")]
+    pub reap: bool,
+    /// Destroy TCP sockets of each PID instead
+    #[arg(long, conflicts_with = "signal", group = "what")]
+    pub sockets: bool,
+    /// Only sockets in this state, for example close_wait
+    #[arg(long, value_name = "STATE", requires = "sockets", value_parser = state)]
+    pub state: Option<TcpState>,
+    /// Only sockets to this address, or address and port
+    #[arg(long, value_name = "ADDR[:PORT]", requires = "sockets", value_parser = remote)]
+    pub remote: Option<Remote>,
+    /// Only sockets at this local port
+    #[arg(long, value_name = "PORT", requires = "sockets")]
+    pub local_port: Option<u16>,
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    Signal::parse(text).ok_or_else(|| "is no signal: a name such as TERM, or a number from 1 to 64".into())
+}
+
+fn state(text: &str) -> Result<TcpState, String> {
+    let name = text.to_ascii_lowercase().replace('-', "_");
+    let known = TcpState::ALL.into_iter().find(|state| state.name() == name);
+    known.ok_or_else(|| format!("must be one of {}", TcpState::ALL.map(TcpState::name).join(", ")))
+}
+
+/// A far address, and perhaps its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote(pub IpAddr, pub Option<u16>);
+
+fn remote(text: &str) -> Result<Remote, String> {
+    if let Ok(at) = text.parse::<SocketAddr>() {
+        return Ok(Remote(at.ip(), Some(at.port())));
+    }
+    let addr = text.trim_start_matches('[').trim_end_matches(']').parse();
+    addr.map(|addr| Remote(addr, None)).map_err(|_| "must be an address, or address:port".into())
+}
 
 const LOG_EXAMPLES: &str = "\
 Understands dmesg, dmesg -T and -x, syslog, journalctl -k and raw /dev/kmsg, of kernels from 2.6 on.

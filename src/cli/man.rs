@@ -8,7 +8,10 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use std::process::ExitCode;
 
 const FILES: &[(&str, &str)] = &[
-    ("$XDG_CONFIG_HOME/whytop/config.toml", "Settings: interval, theme, max_cpu, ascii, read_only, and rules.ID.KNOB."),
+    (
+        "$XDG_CONFIG_HOME/whytop/config.toml",
+        "Settings: interval, theme, max_cpu, ascii, read_only, audit_log, audit_syslog, and rules.ID.KNOB.",
+    ),
     ("$XDG_CONFIG_HOME/whytop/themes/NAME.toml", "Themes of your own."),
 ];
 
@@ -19,9 +22,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 const STATUS: &[(&str, &str)] = &[
     ("0", "All went well; with why --exit-code: calm."),
-    ("1", "Something failed; with why --exit-code: a warning."),
-    ("2", "Bad use of the command line or the configuration; with why --exit-code: a critical finding."),
-    ("3", "With why --exit-code: the host could not be looked at."),
+    ("1", "Something failed; with why --exit-code: a warning; of kill: not all became as asked."),
+    (
+        "2",
+        "Bad use of the command line or the configuration; with why --exit-code: a critical finding; of kill: refused.",
+    ),
+    ("3", "With why --exit-code: the host could not be looked at; of kill: bad use."),
 ];
 
 /// Prints the page.

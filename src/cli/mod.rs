@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod export;
 mod json;
+mod kill;
 mod log;
 mod man;
 mod out;
@@ -24,7 +25,7 @@ mod why;
 pub use args::Cli;
 
 use args::Command;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 use setup::BadUse;
 use std::io;
 use std::process::ExitCode;
@@ -32,10 +33,18 @@ use std::process::ExitCode;
 /// Exit status of bad use: of the command line, or of the configuration.
 const BAD_USE: u8 = 2;
 
-/// Parses the command line; a mistake in it ends the process with status 2, `--help` with 0.
+/// Parses the command line; a mistake in it ends the process with status 2 (of `kill`, where that means refused, with
+/// 3), `--help` with 0.
 #[must_use]
 pub fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| {
+        let of_kill = std::env::args_os().skip(1).find(|word| Command::has_subcommand(&word.to_string_lossy()));
+        if error.use_stderr() && of_kill.is_some_and(|word| word == "kill") {
+            let _ = error.print();
+            std::process::exit(i32::from(kill::KILL_BAD_USE));
+        }
+        error.exit()
+    })
 }
 
 /// Runs a command to its end.
@@ -50,6 +59,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             out::tell(&format!("whytop: {lines}\n"));
             ExitCode::from(match &cli.command {
                 Some(Command::Why(args)) if args.exit_code => why::BLIND,
+                Some(Command::Kill(_)) => kill::KILL_BAD_USE,
                 _ if e.downcast_ref::<BadUse>().is_some() => BAD_USE,
                 _ => 1,
             })
@@ -65,6 +75,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Replay(args)) => replay::run(global, args),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Snapshot(args)) => snapshot::run(global, args.json),
+        Some(Command::Kill(args)) => kill::run(global, args),
         Some(Command::Log(args)) => log::run(args, global.ascii),
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
         Some(Command::Completions { shell }) => completions(*shell),

@@ -2,6 +2,7 @@
 
 use super::args::Global;
 use super::theme;
+use crate::act::AuditConfig;
 use crate::collect::Roots;
 use crate::collect::sampler::{Sampler, SamplerOptions};
 use crate::config::{Config, ConfigError};
@@ -43,6 +44,9 @@ pub enum BadUse {
     /// In `--at`.
     #[error("--at: {0:?} is no time: 03:12, 03:12:30, 2026-11-22T03:12:30Z, or -5m from the end")]
     Time(String),
+    /// `--cgroup` or `--thaw` name none.
+    #[error("there is no cgroup {0}")]
+    Cgroup(String),
     /// `--proc` or `--sys` name no tree.
     #[error("{flag} {}: {problem}", path.display())]
     Tree {
@@ -63,6 +67,7 @@ pub struct Settings {
     pub max_cpu_pct: f64,
     pub ascii: bool,
     pub read_only: bool,
+    pub audit: AuditConfig,
     pub rules: RuleConfig,
 }
 
@@ -85,6 +90,7 @@ impl Settings {
             max_cpu_pct: global.max_cpu.or(config.max_cpu).unwrap_or(10.0),
             ascii: global.ascii || config.ascii.unwrap_or(false),
             read_only: global.read_only || config.read_only.unwrap_or(false),
+            audit: AuditConfig { file: config.audit_log, syslog: config.audit_syslog.unwrap_or(false) },
             rules: config.rules,
         })
     }

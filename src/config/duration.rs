@@ -41,6 +41,15 @@ pub fn window(text: &str) -> Result<Duration, String> {
     good.then_some(span).ok_or_else(|| "must lie between 500ms and 24h".into())
 }
 
+/// `kill --wait`.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    let span = parse(text)?;
+    (span <= Duration::from_hours(1)).then_some(span).ok_or_else(|| "must be at most 1h".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

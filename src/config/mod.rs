@@ -20,6 +20,10 @@ pub struct Config {
     pub ascii: Option<bool>,
     /// `read_only`: change nothing on this host.
     pub read_only: Option<bool>,
+    /// `audit_log`: a file that every attempt to act appends a line of JSON to.
+    pub audit_log: Option<PathBuf>,
+    /// `audit_syslog`: whether the system's log gets that line too.
+    pub audit_syslog: Option<bool>,
     /// `rules.ID.KNOB`: thresholds; `rules.ID.enabled`: whether a rule is on.
     pub rules: RuleConfig,
 }
@@ -70,7 +74,7 @@ fn meant(nearest: Option<&str>) -> String {
 }
 
 /// The keys of the top level.
-const KEYS: [&str; 6] = ["interval", "theme", "max_cpu", "ascii", "read_only", "rules"];
+const KEYS: [&str; 8] = ["interval", "theme", "max_cpu", "ascii", "read_only", "audit_log", "audit_syslog", "rules"];
 /// Key of a rule that switches it off.
 const ENABLED: &str = "enabled";
 
@@ -110,6 +114,11 @@ impl Config {
             }
             "ascii" => self.ascii = Some(flag()?),
             "read_only" => self.read_only = Some(flag()?),
+            "audit_log" => {
+                let file = value.as_str().map(PathBuf::from).filter(|file| file.is_absolute());
+                self.audit_log = Some(file.ok_or_else(|| wrong("must be the absolute path of a file"))?);
+            }
+            "audit_syslog" => self.audit_syslog = Some(flag()?),
             "rules" => {
                 let table = value.as_table().ok_or_else(|| wrong("must be a table of rules"))?;
                 self.set_rules("rules", table, path)?;
@@ -207,6 +216,7 @@ mod tests {
         let (id, knob) = (rule.id, rule.knobs[0].key);
         let text = format!(
             "interval = \"500ms\"\ntheme = \"light\"\nmax_cpu = 5\nascii = true\nread_only = true\n\
+             audit_log = \"/var/log/whytop.jsonl\"\naudit_syslog = true\n\
              [rules.{id}]\n{knob} = 1e3\nenabled = false\n"
         );
         let mut rules = RuleConfig::default();
@@ -217,6 +227,8 @@ mod tests {
             max_cpu: Some(5.0),
             ascii: Some(true),
             read_only: Some(true),
+            audit_log: Some("/var/log/whytop.jsonl".into()),
+            audit_syslog: Some(true),
             rules,
         };
         assert_eq!(parse(&text).unwrap(), want);
@@ -243,6 +255,7 @@ mod tests {
         );
         assert_eq!(told("ascii = 1"), "c.toml: `ascii` must be true or false");
         assert_eq!(told("max_cpu = 0"), "c.toml: `max_cpu` must be a number above 0 and at most 100");
+        assert_eq!(told("audit_log = \"x.log\""), "c.toml: `audit_log` must be the absolute path of a file");
         assert_eq!(told("interval = \"1ms\""), "c.toml: `interval` must lie between 100ms and 1h");
         assert_eq!(told("rules = 1"), "c.toml: `rules` must be a table of rules");
         assert_eq!(told("rules.x = 1"), "c.toml: unknown key `rules.x`");

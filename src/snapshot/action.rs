@@ -117,7 +117,7 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
-    /// It ended (a socket: was destroyed; a cgroup: is empty).
+    /// It ended (a cgroup: is empty).
     Exited,
     /// It is dead and waits for its parent.
     Zombie,
@@ -130,6 +130,8 @@ pub enum OutcomeKind {
     Gone,
     /// It ended, and something started it anew.
     Respawned,
+    /// What was asked for besides ending a process is done: thawed, reaped, sockets destroyed.
+    Done,
 }
 
 /// What became of one target, and when.
@@ -165,6 +167,8 @@ pub enum Target {
 pub struct TaskTarget {
     /// Who.
     pub key: TaskKey,
+    /// Inode of its pidfd: no other process ever has it while the machine runs; `None` before 6.9.
+    pub pidfd_inode: Option<u64>,
     /// Name (`stat` field 2).
     pub comm: Text,
     /// Command line, arguments joined by a space; `None` when empty, or not read because the task is in D.
@@ -205,12 +209,17 @@ pub struct Holds {
     pub swap_bytes: Option<u64>,
     /// Open descriptors.
     pub fds: Option<u64>,
-    /// What it listens on: `tcp 0.0.0.0:80`, at most 16.
+    /// What it listens on: `tcp 0.0.0.0:80`, at most [`Holds::LISTENERS_MAX`].
     pub listeners: Vec<Text>,
     /// Its TCP connections (sockets with an owner that don't listen).
     pub connections: Option<u64>,
     /// Other processes of the session that it leads; 0 when it leads none.
     pub session_members: u32,
+}
+
+impl Holds {
+    /// Rows of [`Holds::listeners`] at most.
+    pub const LISTENERS_MAX: usize = 16;
 }
 
 /// A cgroup as the plan read it.
@@ -258,6 +267,9 @@ pub struct Plan {
     /// What to do instead, or next.
     #[serde(default)]
     pub advice: Vec<Text>,
+    /// What will start it anew when it ends: `unit nginx.service (Restart=always)`; `None` when nothing is known to.
+    #[serde(default)]
+    pub restarts: Option<Text>,
     /// What became of it; `None` until something was seen.
     #[serde(default)]
     pub outcome: Option<Outcome>,
@@ -284,10 +296,11 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Whether every target's outcome is settled.
+    /// Whether the outcome of every target that was not refused is settled.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.plans.iter().all(|plan| plan.outcome.as_ref().is_some_and(|outcome| outcome.settled))
+        let settled = |plan: &Plan| plan.outcome.as_ref().is_some_and(|outcome| outcome.settled);
+        self.plans.iter().all(|plan| plan.decision == Decision::Refused || settled(plan))
     }
 }
 
@@ -346,7 +359,7 @@ words!(Effect:
     Stops = "stops", Continues = "continues", NoneGone = "none_gone",
 );
 words!(OutcomeKind: Exited = "exited", Zombie = "zombie", Pending = "pending", Survived = "survived", Gone = "gone",
-    Respawned = "respawned");
+    Respawned = "respawned", Done = "done");
 
 #[cfg(test)]
 mod tests {

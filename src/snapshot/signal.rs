@@ -100,6 +100,12 @@ impl Signal {
         }
     }
 
+    /// Whether its default action dumps core: the kernel then lets the process end itself.
+    #[must_use]
+    pub fn dumps_core(self) -> bool {
+        matches!(self.0, 3..=8 | 11 | 24 | 25 | 31)
+    }
+
     /// Whether a process can neither catch, block nor ignore it.
     #[must_use]
     pub fn is_absolute(self) -> bool {

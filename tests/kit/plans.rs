@@ -10,6 +10,7 @@ use whytop::snapshot::{
 fn task(key: TaskKey) -> TaskTarget {
     TaskTarget {
         key,
+        pidfd_inode: None,
         comm: if key.pid == 4711 { "supervisord" } else { "java" }.into(),
         cmdline: (key.pid != 16951).then(|| "/usr/bin/python /usr/bin/supervisord -n".into()),
         state: TaskState::Blocked,
@@ -58,6 +59,7 @@ pub fn of(action: &Action, decision: Decision, effect: Foretold) -> Proposal {
         effect,
         reasons: vec!["all its threads are in D: they wait for memory of checkout-7f9c".into()],
         advice: vec!["raise memory.limit_in_bytes of checkout-7f9c (now 2.0G)".into()],
+        restarts: None,
         outcome: None,
     };
     Proposal {

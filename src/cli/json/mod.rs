@@ -7,6 +7,10 @@ use serde::ser::Serializer;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+mod plans;
+
+pub use plans::Plans;
+
 /// Version of the keys of every document.
 pub const SCHEMA: u32 = 1;
 

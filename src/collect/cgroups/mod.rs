@@ -1,7 +1,7 @@
 //! Control groups: v1, v2 and hybrid, one row a path over all hierarchies.
 
 mod files;
-mod mounts;
+pub(crate) mod mounts;
 mod parse;
 mod pass;
 mod places;

@@ -7,7 +7,7 @@ mod deep;
 mod descriptors;
 mod place;
 mod threads;
-mod users;
+pub(crate) mod users;
 mod waits;
 
 pub use deep::DeepReader;

@@ -48,7 +48,7 @@ impl Users {
 }
 
 /// User ids and names; the first of several names of one id.
-fn parse(text: &[u8]) -> FxHashMap<u32, Text> {
+pub(crate) fn parse(text: &[u8]) -> FxHashMap<u32, Text> {
     let mut names = FxHashMap::default();
     for line in text.split(|b| *b == b'\n') {
         let mut fields = line.split(|b| *b == b':');

@@ -10,13 +10,13 @@ mod dump;
 mod fds;
 mod fold;
 mod listeners;
-mod namespaces;
+pub(crate) mod namespaces;
 mod owners;
 #[cfg(test)]
 mod tests;
 mod text;
 mod udp;
-mod wire;
+pub(crate) mod wire;
 
 use super::io::netns_dir;
 use super::{Collector, Context, Roots, now};

@@ -102,14 +102,14 @@ impl Own {
 
 /// A `sock_diag` socket inside a namespace, with the ports that its connections start from.
 #[derive(Debug)]
-pub(super) struct Inside {
-    pub(super) socket: Socket,
+pub(crate) struct Inside {
+    pub(crate) socket: Socket,
     pub(super) ports: RangeInclusive<u16>,
 }
 
 impl Inside {
     /// In the namespace of the calling thread.
-    pub(super) fn here(proc: &Path) -> Result<Self, Errno> {
+    pub(crate) fn here(proc: &Path) -> Result<Self, Errno> {
         Ok(Self { socket: dump::open()?, ports: local_ports(proc) })
     }
 }
@@ -128,14 +128,14 @@ fn parse_ports(text: &[u8]) -> Option<RangeInclusive<u16>> {
 
 /// The way in: a thread that enters a namespace, makes a socket there, and returns to its own.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     ask: SyncSender<OwnedFd>,
     answer: Receiver<Result<Inside, Errno>>,
 }
 
 impl Door {
     /// Starts the thread; it ends with this value.
-    pub(super) fn open(proc: &Path) -> Option<Self> {
+    pub(crate) fn open(proc: &Path) -> Option<Self> {
         let home = open_namespace(&proc.join("self/ns/net")).ok()?;
         let (ask, asked) = sync_channel::<OwnedFd>(1);
         let (tell, answer) = sync_channel(1);
@@ -154,7 +154,7 @@ impl Door {
     }
 
     /// Goes into `target`. `EIO` when the thread is stuck or gone.
-    pub(super) fn enter(&self, target: OwnedFd) -> Result<Inside, Errno> {
+    pub(crate) fn enter(&self, target: OwnedFd) -> Result<Inside, Errno> {
         self.ask.try_send(target).map_err(|_| Errno::IO)?;
         self.answer.recv_timeout(Duration::from_secs(1)).unwrap_or(Err(Errno::IO))
     }
@@ -171,6 +171,6 @@ fn visit(target: &OwnedFd, home: &OwnedFd, proc: &Path) -> (Result<Inside, Errno
 }
 
 /// Opens a file that stands for a namespace.
-pub(super) fn open_namespace(path: &Path) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_namespace(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
 }

@@ -96,14 +96,14 @@ const ATTR_CGROUP_ID: u16 = 21;
 
 /// One netlink message of a received buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
-    pub(super) kind: u16,
-    pub(super) seq: u32,
-    pub(super) payload: &'a [u8],
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
+    pub(crate) seq: u32,
+    pub(crate) payload: &'a [u8],
 }
 
 /// The messages of a received buffer; ends at the first header that lies about its length.
-pub(super) struct Messages<'a>(pub(super) &'a [u8]);
+pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
@@ -126,7 +126,7 @@ fn aligned(len: usize) -> usize {
 }
 
 /// The `i32` that an `NLMSG_ERROR` starts with, and since 4.15 an `NLMSG_DONE` too: 0 or a negative errno.
-pub(super) fn errno_of(payload: &[u8]) -> i32 {
+pub(crate) fn errno_of(payload: &[u8]) -> i32 {
     payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes))
 }
 

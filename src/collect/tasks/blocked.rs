@@ -150,7 +150,7 @@ impl Sleepers {
 }
 
 /// The functions of a `/proc/PID/stack`, innermost first, without addresses and offsets.
-pub(in crate::collect) fn functions(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn functions(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let whole = text.len() - text.iter().rev().take_while(|b| **b != b'\n').count();
     text.get(..whole).unwrap_or_default().split(|b| *b == b'\n').filter_map(|line| {
         let name = line.get(memchr::memchr(b']', line)? + 1..)?.trim_ascii();

@@ -14,7 +14,7 @@ const FILE_BYTES: usize = 16 * 1024;
 
 /// The tree, its root kept open.
 #[derive(Debug)]
-pub(in crate::collect) struct Files {
+pub(crate) struct Files {
     root: OwnedFd,
     path: Vec<u8>,
 }
@@ -68,7 +68,7 @@ impl Files {
 
 /// What every part of a pass reads with.
 #[derive(Debug)]
-pub(in crate::collect) struct Reads {
+pub(crate) struct Reads {
     pub files: Files,
     pub interned: Interned,
     /// Reads that can hang, for the readers.
@@ -76,11 +76,7 @@ pub(in crate::collect) struct Reads {
 }
 
 /// Calls `each` with every entry's name of an open directory.
-pub(in crate::collect) fn list(
-    dir: BorrowedFd<'_>,
-    buf: &mut Vec<u8>,
-    mut each: impl FnMut(&[u8]),
-) -> Result<(), Errno> {
+pub(crate) fn list(dir: BorrowedFd<'_>, buf: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> Result<(), Errno> {
     list_while(dir, buf, |name| {
         each(name);
         true
@@ -88,7 +84,7 @@ pub(in crate::collect) fn list(
 }
 
 /// Calls `each` with entries' names of an open directory until it says `false`.
-pub(in crate::collect) fn list_while(
+pub(crate) fn list_while(
     dir: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
     mut each: impl FnMut(&[u8]) -> bool,
@@ -133,7 +129,7 @@ fn read_below<'b>(dir: BorrowedFd<'_>, path: &[u8], buf: &'b mut Vec<u8>) -> Res
 }
 
 /// A pid or tid in a name of decimal digits.
-pub(in crate::collect) fn id(name: &[u8]) -> Option<u32> {
+pub(crate) fn id(name: &[u8]) -> Option<u32> {
     if name.is_empty() || name.len() > 10 {
         return None;
     }
@@ -146,7 +142,7 @@ pub(in crate::collect) fn id(name: &[u8]) -> Option<u32> {
 
 /// A pid or tid as the name of its folder.
 #[derive(Clone, Copy)]
-pub(in crate::collect) struct Decimal {
+pub(crate) struct Decimal {
     digits: [u8; 10],
     from: usize,
 }
@@ -172,7 +168,7 @@ impl Decimal {
 
 /// Text shared between rows and samples.
 #[derive(Debug, Default)]
-pub(in crate::collect) struct Interned(FxHashSet<Text>);
+pub(crate) struct Interned(FxHashSet<Text>);
 
 impl Interned {
     /// The shared text of `raw`; bytes that are no UTF-8 become replacement characters.

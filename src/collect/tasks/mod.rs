@@ -6,12 +6,12 @@
 //! by readers   cmdline, stack: they can hang; their answers show in this pass or a later one
 //! ```
 
-pub(in crate::collect) mod blocked;
+pub(crate) mod blocked;
 mod facts;
-pub(in crate::collect) mod files;
+pub(crate) mod files;
 mod gaps;
-pub(in crate::collect) mod stat;
-pub(in crate::collect) mod status;
+pub(crate) mod stat;
+pub(crate) mod status;
 mod threads;
 
 use super::readers::{Answer, Ask, Kind, Readers, read_here};

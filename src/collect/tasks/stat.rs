@@ -5,10 +5,12 @@ use memchr::{memchr, memrchr};
 
 /// `PF_KTHREAD` in the flags of `stat` field 9.
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// `PF_EXITING` there: it is on its way out, and may hang on it.
+const PF_EXITING: u64 = 0x4;
 
 /// The fields of one `stat` line that whytop keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::collect) struct Stat<'a> {
+pub(crate) struct Stat<'a> {
     /// Field 2, raw: up to 15 bytes (64 for kernel threads), any byte.
     pub comm: &'a [u8],
     /// Field 3.
@@ -17,8 +19,12 @@ pub(in crate::collect) struct Stat<'a> {
     pub ppid: u32,
     /// Field 6.
     pub session: u32,
+    /// Field 7: it has a controlling terminal.
+    pub tty: bool,
     /// Field 9 has `PF_KTHREAD`.
     pub kthread: bool,
+    /// Field 9 has `PF_EXITING`.
+    pub exiting: bool,
     /// Field 10.
     pub minor_faults: u64,
     /// Field 12.
@@ -44,20 +50,21 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Name and state alone: all that a thread needs.
-pub(in crate::collect) fn parse_state(line: &[u8]) -> Option<(&[u8], TaskState)> {
+pub(crate) fn parse_state(line: &[u8]) -> Option<(&[u8], TaskState)> {
     let (comm, rest) = split(line)?;
     Some((comm, TaskState::from_letter(*rest.first()?)))
 }
 
 /// A whole line; `None` when it ends before field 24 or a field that is kept is no number.
-pub(in crate::collect) fn parse(line: &[u8]) -> Option<Stat<'_>> {
+pub(crate) fn parse(line: &[u8]) -> Option<Stat<'_>> {
     let (comm, rest) = split(line)?;
     let state = TaskState::from_letter(*rest.first()?);
     let mut fields = Fields(rest.get(1..)?);
     let ppid = fields.next()?;
     fields.skip(1);
     let session = fields.next()?;
-    fields.skip(2);
+    let tty = fields.next()?;
+    fields.skip(1);
     let flags = fields.next()?;
     let minor_faults = fields.next()?;
     fields.skip(1);
@@ -73,7 +80,9 @@ pub(in crate::collect) fn parse(line: &[u8]) -> Option<Stat<'_>> {
         state,
         ppid: u32::try_from(ppid).ok()?,
         session: u32::try_from(session).unwrap_or(0),
+        tty: tty != 0,
         kthread: flags & PF_KTHREAD != 0,
+        exiting: flags & PF_EXITING != 0,
         minor_faults,
         major_faults,
         utime,
@@ -139,7 +148,9 @@ mod tests {
                 state: TaskState::Sleeping,
                 ppid: 1,
                 session: 700,
+                tty: true,
                 kthread: false,
+                exiting: false,
                 minor_faults: 1534,
                 major_faults: 7,
                 utime: 33,

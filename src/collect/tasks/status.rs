@@ -6,7 +6,7 @@ use memchr::memchr_iter;
 /// What is kept of a `status` file; `None` where the line is missing (zombies have no `Vm*`, kernels before 4.1 no
 /// `NSpid`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::collect) struct Status {
+pub(crate) struct Status {
     /// Real user (`Uid`, first number).
     pub uid: Option<u32>,
     /// Pid in the innermost namespace, when `NSpid` has more than one number.
@@ -61,7 +61,7 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Parses `/proc/PID/status` or `/proc/PID/task/TID/status`.
-pub(in crate::collect) fn parse(text: &[u8]) -> Status {
+pub(crate) fn parse(text: &[u8]) -> Status {
     let mut status = Status::default();
     for (key, value) in pairs(text) {
         match key {
@@ -93,7 +93,7 @@ pub(in crate::collect) fn parse(text: &[u8]) -> Status {
 /// The path that stands for a task in `/proc/PID/cgroup`: that of the memory hierarchy (v1 `memory`, else v2) unless
 /// it is `/`, else the first that is not `/`, else `/`. A removed cgroup's ` (deleted)` is cut off. `None` when there
 /// is no line.
-pub(super) fn cgroup_path(text: &[u8]) -> Option<&[u8]> {
+pub(crate) fn cgroup_path(text: &[u8]) -> Option<&[u8]> {
     let (mut first, mut v1_memory, mut unified) = (None, None, None);
     let (mut any, mut memory_is_v1) = (false, false);
     for (controllers, path) in cgroup_lines(text) {
