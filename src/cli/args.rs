@@ -403,6 +403,12 @@ pub struct ScreenArgs {
     /// Keys to press, by letter or name, for example "3 Down Enter"
     #[arg(long, value_name = "KEYS", default_value = "")]
     pub keys: String,
+    /// Over a recording instead of this host
+    #[arg(long, value_name = "FILE", conflicts_with = "window", value_hint = ValueHint::FilePath)]
+    pub from: Option<PathBuf>,
+    /// Time in the recording, UTC [default: its end]
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true)]
+    pub at: Option<String>,
     /// Print a picture (SVG) instead of text
     #[arg(long)]
     pub svg: bool,
