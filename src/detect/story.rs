@@ -103,7 +103,7 @@ fn summary(findings: &[Finding], effects: &[&str], members: &[usize]) -> String 
     }
     if !said.is_empty() {
         sentence.push_str("; with it ");
-        sentence.push_str(&words::list(&said, 4));
+        sentence.push_str(&words::list(&said, 6));
     }
     sentence
 }

@@ -18,7 +18,8 @@ pub struct LogJoin {
     pub history: bool,
     /// The task that it names (`victim_pid`, else `pid`).
     pub task: Option<TaskKey>,
-    /// Whether that task was the init of a container; `None` when it had gone, or lives in no pid namespace of its own.
+    /// Whether that task was the init of a container; `None` when it had gone and so has that container's init, or when
+    /// it lives in no pid namespace of its own.
     pub container_init: Option<bool>,
     /// The memory cgroup that an OOM kill is about, as it was then or in the sample before: it often goes with its victim.
     pub cgroup: Option<Arc<Cgroup>>,
@@ -59,6 +60,7 @@ impl LogBook {
             // A ring that is read late still tells by its stamps what is old; without a stamp it is taken as old.
             let old = now.at == first_look || (first_read && event.at.is_none_or(|at| at < first_look));
             let (task, container_init) = named_task(event, now, m, before);
+            let container_init = container_init.or_else(|| outlived(event, now).then_some(false));
             let cgroup = named_cgroup(event, now, m, before);
             self.joins.push_back(LogJoin { arrived: now.at, history: old, task, container_init, cgroup });
             events.push_back(event.clone());
@@ -128,6 +130,21 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
         (None, Some(task)) => (Some(task.key), container_init(task)),
         (None, None) => (None, None),
     }
+}
+
+/// Whether a container's init that was there before an OOM kill in its cgroup still is: so it was not the victim, though
+/// nobody ever saw that alive.
+fn outlived(event: &LogEvent, now: &Snapshot) -> bool {
+    let (Some(path), Some(victim)) = (event.text("task_memcg"), event.pid("victim_pid")) else { return false };
+    let at = event.at.unwrap_or(now.at);
+    let ticks = now.host.data().map_or(100, |h| h.ticks_per_sec.max(1));
+    let within =
+        |own: &str| own != "/" && path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rows = now.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    let mut inits = rows.iter().filter(|t| t.is_container_init() && !t.is_zombie() && t.key.pid != victim);
+    inits.any(|t| {
+        t.cgroup.as_deref().is_some_and(within) && t.key.start_ticks as f64 / (ticks as f64) < at.0 as f64 / 1e9
+    })
 }
 
 fn named_cgroup(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> Option<Arc<Cgroup>> {

@@ -130,7 +130,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number(file(cgroup, mem, "kmem.usage_in_bytes", "stat"), "kernel memory", mem.kmem_bytes.map(|b| b as f64));
     verdict.limit = Some(limit);
     verdict.command =
-        memory_files(cgroup, "failcnt usage_in_bytes limit_in_bytes oom_control", "events current max stat");
+        memory_files(cgroup, "failcnt oom_control", "events current max");
     let peak = mem.peak_bytes.map(|b| b as f64);
     let verdict = verdict.number(file(cgroup, mem, "max_usage_in_bytes", "peak"), "highest usage", peak);
     Some(advise(verdict, cgroup, limit, mostly_cache, hangs))

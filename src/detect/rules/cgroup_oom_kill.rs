@@ -260,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn a_victim_that_nobody_saw_was_not_pid_1_where_that_lives_on() {
+        for (born_s, said) in [(900, true), (1002, false)] {
+            let mut s = web();
+            s.world.tasks.rows.retain(|t| t.key.pid != 40);
+            let init = s.world.task_born(40, "tini", born_s);
+            s.world.in_cgroup(init, WEB);
+            s.world.row(init).inner_pid = Some(1);
+            kill_line(&mut s, WEB, &format!("{WEB}/app"), "99");
+            s.world.log.last_mut().unwrap().at = Some(crate::snapshot::Moment(1_001_500_000_000));
+            s.secs(1);
+            let f = s.expect("cgroup.oom_kill");
+            assert_eq!(f.message.contains("java(99) (not the container's pid 1) was killed"), said, "{}", f.message);
+        }
+    }
+
+    #[test]
     fn a_service_has_no_container_to_be_pid_1_of() {
         let mut s = Script::new();
         let app = s.world.task(41, "java");

@@ -11,7 +11,7 @@ const TASKS_MAX: usize = 20;
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "task.d_state_long",
     about: "a task in uninterruptible sleep that does not wake",
-    effect: "a task hangs in D",
+    effect: "tasks hang in D",
     knobs: &[Knob { key: "seconds", default: 3.0, unit: "s", about: "in D without waking, at least" }],
     explains: &[
         ("task.hung", Join::Task),

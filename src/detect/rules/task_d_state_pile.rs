@@ -73,7 +73,7 @@ struct Pile {
     stuck: u32,
     sigkill: u32,
     oldest_s: f64,
-    by_task: Vec<(TaskKey, String, u32)>,
+    by_task: Vec<(TaskKey, Text, u32)>,
     by_cgroup: BTreeMap<Text, u32>,
     stack: Vec<Text>,
 }
@@ -87,7 +87,7 @@ impl Pile {
                 pile.take(look, task, thread);
             }
             if let Some(here) = waits(task).remove(wchan) {
-                pile.by_task.push((task.key, words::task(task), here));
+                pile.by_task.push((task.key, task.comm.clone(), here));
                 if let Some(path) = &task.cgroup {
                     *pile.by_cgroup.entry(path.clone()).or_default() += here;
                 }
@@ -95,6 +95,25 @@ impl Pile {
         }
         pile.by_task.sort_by_key(|(key, _, n)| (Reverse(*n), *key));
         pile
+    }
+
+    /// Its threads by process, or by name where many processes have one.
+    fn names(&self) -> Vec<String> {
+        let mut by_comm: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for (_, comm, count) in &self.by_task {
+            let (tasks, threads) = by_comm.entry(comm.as_ref()).or_default();
+            (*tasks, *threads) = (*tasks + 1, *threads + count);
+        }
+        if by_comm.values().all(|(tasks, _)| *tasks < 4) {
+            return self.by_task.iter().map(|(key, comm, count)| format!("{count} of {}", words::named(comm, *key))).collect();
+        }
+        let mut names: Vec<_> = by_comm.into_iter().collect();
+        names.sort_by_key(|(comm, (_, threads))| (Reverse(*threads), *comm));
+        let told = |(comm, (tasks, threads))| match tasks {
+            1 => format!("{threads} of {comm}"),
+            _ => format!("{threads} of {tasks} {comm}"),
+        };
+        names.into_iter().map(told).collect()
     }
 
     fn take(&mut self, look: &Look<'_>, task: &Task, thread: &Thread) {
@@ -127,13 +146,17 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let growth = case.growth();
-    let names: Vec<String> = pile.by_task.iter().map(|(_, name, count)| format!("{count} of {name}")).collect();
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}", words::rate(r)));
     let message = match pile.by_task.as_slice() {
-        [(_, name, count)] => {
-            format!("{} of {name} hang in D at {wchan}{grows}", words::plural(f64::from(*count), "thread"))
+        [(key, comm, count)] => {
+            let who = words::named(comm, *key);
+            format!("{} of {who} hang in D at {wchan}{grows}", words::plural(f64::from(*count), "thread"))
         }
-        _ => format!("{} hang in D at {wchan}{grows}: {}", words::plural(n, "thread"), words::list(&names, 3)),
+        _ => format!("{} hang in D at {wchan}{grows}: {}", words::plural(n, "thread"), words::list(&pile.names(), 3)),
+    };
+    let message = match pile.sigkill {
+        0 => message,
+        killed => format!("{message}; {killed} of them killed and not dead"),
     };
     let top = pile.by_cgroup.iter().max_by_key(|(_, n)| **n);
     let mut verdict = case
@@ -251,5 +274,19 @@ mod tests {
             s.secs(1);
         }
         assert!(s.expect("task.d_state_pile").active);
+    }
+
+    #[test]
+    fn many_processes_of_one_name_are_counted_and_so_are_those_killed_already() {
+        let mut s = Script::new();
+        for pid in 100..125 {
+            let java = s.world.task(pid, "java");
+            s.world.blocked(java, "percpu_rwsem_wait", 1);
+            s.world.row(java).awake[0].sigkill_pending = Some(pid < 105);
+        }
+        s.world.tasks.blocked_by_wchan = vec![("percpu_rwsem_wait".into(), 25)];
+        s.secs(5);
+        let f = s.expect("task.d_state_pile");
+        assert_eq!(f.message, "25 threads hang in D at percpu_rwsem_wait: 25 of 25 java; 5 of them killed and not dead");
     }
 }

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 const STORY_LINES: usize = 30;
 const SUMMARY_LINES: usize = 3;
 const ROOT_LINES: usize = 2;
-const EVIDENCE_LINES: usize = 4;
+const EVIDENCE_LINES: usize = 3;
 const COMMAND_LINES: usize = 2;
 const CONSEQUENCES: usize = 6;
 const CONSEQUENCE_LINES: usize = 2;
@@ -72,7 +72,7 @@ impl Writer {
         let painted = painted.into_owned();
         self.block(&format!("{painted}  "), word.len() + 2, &story.summary, SUMMARY_LINES);
         let told = story.summary.starts_with(&root.message);
-        self.finding(root, frame, "", if told { None } else { Some(ROOT_LINES) });
+        self.finding(root, frame, "", if told { None } else { Some(ROOT_LINES) }, 0);
         self.evidence(root);
         self.command(findings());
         self.consequences(frame, &findings().filter(|f| !std::ptr::eq(*f, root)).collect::<Vec<_>>());
@@ -81,9 +81,10 @@ impl Writer {
 
     /// Id, sentence in so many lines (`None`: it was told above, and where it is stands here), and how long it has been
     /// so.
-    fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: Option<usize>) {
+    fn finding(&mut self, finding: &Finding, frame: &Frame, branch: &str, lines: Option<usize>, more: usize) {
         let age = num::span(frame.snap.at.since(finding.since));
         let when = if finding.active { format!("since {age}") } else { "over now".into() };
+        let when = if more > 0 { format!("{when}; {more} more like it") } else { when };
         let id = self.dress.dim(finding.id).into_owned();
         let lead = format!("  {branch}{id}  ");
         let columns = 2 + width(branch) + finding.id.len() + 2;
@@ -98,7 +99,7 @@ impl Writer {
             let value = printable(&value_words(evidence)).into_owned();
             // The end of a path says which file it is: what doesn't fit is left out before it.
             let room = COLUMNS.saturating_sub(6 + width(&value) + 3);
-            let source = tail(&printable(&evidence.source), room);
+            let source = tail(&short_ids(&printable(&evidence.source)), room);
             self.block("      ", 6, &format!("{value} · {source}"), 1);
         }
     }
@@ -110,15 +111,28 @@ impl Writer {
         }
     }
 
+    /// Each kind of consequence once, its worst, with how many there are like it.
     fn consequences(&mut self, frame: &Frame, findings: &[&Finding]) {
         let (tee, end) = if self.dress.ascii { ("|- ", "`- ") } else { ("├─ ", "└─ ") };
-        let shown = findings.len().min(CONSEQUENCES);
-        for (i, finding) in findings.iter().take(shown).enumerate() {
-            let branch = if i + 1 == findings.len() { end } else { tee };
-            self.finding(finding, frame, branch, Some(CONSEQUENCE_LINES));
+        let mut kinds: Vec<(&Finding, usize)> = Vec::new();
+        for finding in findings {
+            match kinds.iter_mut().find(|(first, _)| first.id == finding.id) {
+                Some((_, more)) => *more += 1,
+                None => kinds.push((finding, 0)),
+            }
         }
-        if findings.len() > shown {
-            self.block(&format!("  {end}"), 5, &format!("{} more (see --json)", findings.len() - shown), 1);
+        let shown = kinds.len().min(CONSEQUENCES);
+        for (i, (finding, more)) in kinds.iter().take(shown).enumerate() {
+            let branch = if i + 1 == kinds.len() { end } else { tee };
+            self.finding(finding, frame, branch, Some(CONSEQUENCE_LINES), *more);
+        }
+        if kinds.len() > shown {
+            self.block(
+                &format!("  {end}"),
+                5,
+                &format!("and {} more kinds of findings: see --json", kinds.len() - shown),
+                1,
+            );
         }
     }
 
@@ -170,7 +184,7 @@ impl Writer {
 /// How long it has been so, and where: what its sentence may not say.
 fn place(label: &SubjectLabel, when: &str) -> String {
     let told = |what: &str, name: &Option<Text>| name.as_ref().map(|name| format!("{what} {name}"));
-    let cgroup = label.cgroup.clone().filter(|path| &**path != "/");
+    let cgroup = label.cgroup.clone().filter(|path| label.container.is_none() && &**path != "/");
     let places = [
         told("pod", &label.pod),
         told("container", &label.container),
@@ -190,6 +204,19 @@ fn value_words(evidence: &Evidence) -> String {
     };
     let rate = num::rate_after(evidence.rate_per_s);
     format!("{} {value}{rate}", evidence.field)
+}
+
+/// Of the ids of containers, 64 digits, twelve say enough.
+fn short_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let id = part.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        match id.get(..12).filter(|_| id.len() == 64) {
+            Some(short) => out.extend([short, "…", part.get(64..).unwrap_or("")]),
+            None => out.push_str(part),
+        }
+    }
+    out
 }
 
 /// The last `columns` of a printable text; what is left out before is shown by `…`.

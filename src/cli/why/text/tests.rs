@@ -79,7 +79,8 @@ fn one_story_fits_a_screen_however_much_there_is_to_say() {
     root.command = Some(long.clone());
     root.advice = vec![long.clone(); 20];
     let mut findings = vec![root];
-    findings.extend((0..40).map(|_| finding("task.zombie_pile", &long)));
+    let ids = ["a.a", "a.b", "a.c", "a.d", "a.e", "a.f", "a.g", "a.h"];
+    findings.extend(ids.iter().cycle().take(40).map(|id| finding(id, &long)));
     let mut frame = frame(findings);
     frame.stories[0].summary = long;
     for ascii in [false, true] {
@@ -121,6 +122,29 @@ fn a_host_that_could_not_be_looked_at_is_not_called_well() {
 }
 
 #[test]
+fn consequences_of_one_kind_are_told_once_with_their_number() {
+    let mut findings = vec![finding("cgroup.at_limit", "web is at its limit"), finding("task.d_state_pile", "40 hang")];
+    findings.extend((0..20).map(|i| finding("task.d_state_long", &format!("java({i}) hangs"))));
+    findings.push(finding("task.zombie_pile", "312 zombies"));
+    insta::assert_snapshot!(stories(&frame(findings), PLAIN), @r"
+    CRITICAL  web is at its limit
+      cgroup.at_limit  since 3m12s
+      ├─ task.d_state_pile  40 hang (since 3m12s)
+      ├─ task.d_state_long  java(0) hangs (since 3m12s; 19 more like it)
+      └─ task.zombie_pile  312 zombies (since 3m12s)
+    ");
+}
+
+#[test]
+fn ids_of_containers_are_short() {
+    let id = "4b1d2341943bc7ff488fddd07a84a15e132182b580c52262029357151ddf1fab";
+    assert_eq!(short_ids(&format!("/docker/{id}/memory.max")), "/docker/4b1d2341943b…/memory.max");
+    assert_eq!(short_ids(&format!("/docker-{id}.scope")), "/docker-4b1d2341943b….scope");
+    assert_eq!(short_ids("/proc/net/netstat é abcdef"), "/proc/net/netstat é abcdef");
+    assert_eq!(short_ids(id), "4b1d2341943b…");
+}
+
+#[test]
 fn a_path_keeps_its_end() {
     assert_eq!(tail("/docker/21d06575892a/memory.failcnt", 16), "…/memory.failcnt");
     assert_eq!(tail("/short", 16), "/short");
@@ -140,6 +164,6 @@ fn what_the_summary_says_is_not_said_again_but_where_it_is() {
     frame.stories[0].summary = "web is at its limit; with it zombies pile up".into();
     insta::assert_snapshot!(stories(&frame, PLAIN), @r"
     CRITICAL  web is at its limit; with it zombies pile up
-      tcp.close_wait_pile  since 3m12s · container web · network namespace blue · cgroup /docker/4b1d
+      tcp.close_wait_pile  since 3m12s · container web · network namespace blue
     ");
 }
