@@ -2,11 +2,11 @@
 //! busybox alone.
 
 use super::{Stage, may, must, scratch, until, which};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that it needs.
-pub const TOOLS: &[&str] = &["dockerd", "docker", "busybox", "tar"];
+pub const TOOLS: &[&str] = &["dockerd", "docker", "busybox", "tar", "mount", "umount"];
 
 /// The image that an engine has.
 pub const IMAGE: &str = "whytop-lab";
@@ -14,6 +14,7 @@ pub const IMAGE: &str = "whytop-lab";
 /// A running engine; it ends with the stage.
 pub struct Docker {
     host: String,
+    data: PathBuf,
 }
 
 impl Docker {
@@ -21,7 +22,7 @@ impl Docker {
     pub fn start(stage: &mut Stage, applets: &[&str]) -> Self {
         let dir = scratch(stage, "docker");
         stage.undo(remove_empty_cgroups);
-        let docker = Self { host: start_engine(stage, &dir) };
+        let docker = Self { host: start_engine(stage, &dir), data: dir.join("data") };
         let image = dir.join("root.tar");
         make_root(&dir, &image, applets);
         docker.ask(&["import", image.to_str().expect("utf-8"), IMAGE]);
@@ -40,14 +41,48 @@ impl Docker {
 
     /// Starts a container of `script` in the background; its id. It is removed when the stage ends.
     pub fn run(&self, stage: &mut Stage, name: &str, options: &[&str], script: &str) -> String {
+        self.run_program(stage, name, options, &["/bin/sh", "-c", script])
+    }
+
+    /// The same for a program.
+    pub fn run_program(&self, stage: &mut Stage, name: &str, options: &[&str], program: &[&str]) -> String {
         let fixed = ["run", "-d", "--name", name, "--network", "none"];
-        let args = [&fixed[..], options, &[IMAGE, "/bin/sh", "-c", script]].concat();
+        let args = [&fixed[..], options, &[IMAGE], program].concat();
         let id = self.ask(&args).trim().to_owned();
         let (host, name) = (self.host.clone(), name.to_owned());
         stage.undo(move || may("docker", &["-H", &host, "rm", "-f", &name]));
+        self.show(stage, &id);
         stage.owns(id.clone());
         id
     }
+
+    /// The first process of a container, as the host numbers it.
+    pub fn pid(&self, name: &str) -> u32 {
+        self.ask(&["inspect", "-f", "{{.State.Pid}}", name]).trim().parse().expect("a pid")
+    }
+
+    /// Shows the engine's files of a container where engines have them that are not the lab's: its name is there.
+    fn show(&self, stage: &mut Stage, id: &str) {
+        let place = Path::new("/var/lib/docker/containers").join(id);
+        let of_others = Path::new("/var/lib/docker").exists();
+        std::fs::create_dir_all(&place).expect("a place for the container's files");
+        let files = self.data.join("containers").join(id);
+        must("mount", &["--bind", files.to_str().expect("utf-8"), place.to_str().expect("utf-8")]);
+        stage.undo(move || {
+            may("umount", &[place.to_str().expect("utf-8")]);
+            let made = if of_others { 1 } else { 3 };
+            place.ancestors().take(made).for_each(|dir| drop(std::fs::remove_dir(dir)));
+        });
+    }
+}
+
+/// Options that let a container run this test binary, as `/lab`, with the host's libraries.
+pub fn with_this_binary() -> Vec<String> {
+    let exe = std::env::current_exe().expect("own path");
+    let exe = format!("{}:/lab:ro", exe.display());
+    let libraries = ["/lib", "/lib64", "/usr/lib"].into_iter().filter(|dir| Path::new(dir).exists());
+    let binds = libraries.map(|dir| format!("{dir}:{dir}:ro")).chain([exe]);
+    binds.flat_map(|bind| ["-v".to_owned(), bind]).collect()
 }
 
 fn start_engine(stage: &mut Stage, dir: &Path) -> String {

@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod docker;
 mod expect;
+pub mod frozen;
 mod look;
 mod play;
 mod score;

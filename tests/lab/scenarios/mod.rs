@@ -15,6 +15,7 @@ scenarios! {
     d_state_and_zombies,
     dying_cgroups,
     story_a,
+    story_d,
     syn_sent,
     time_wait,
     udp_drops,
