@@ -96,6 +96,68 @@ fn a_task_in_full_before_and_after_its_detail_came() {
 }
 
 #[test]
+fn what_stuck_threads_wait_for_at_every_size() {
+    let mut build = kit::story_d_build();
+    build.snap.detail = Some(kit::detail_of_java());
+    let frame = build.done();
+    let mut out = String::new();
+    for (width, height) in SIZES {
+        let mut app = app("tasks", &frame);
+        press(&mut app, "v\\comm=java rss>1g<enter><enter>");
+        writeln!(out, "==== {width}x{height}\n{}", shown(&mut app, width, height)).unwrap();
+    }
+    let mut app = app("tasks", &frame);
+    press(&mut app, "v\\comm=java rss>1g<enter><enter>");
+    let (mut steps, mut screen) = (0, text(&draw(&mut app, 120, 60)));
+    while !screen.contains("▸ threads") {
+        press(&mut app, "<down>");
+        screen = text(&draw(&mut app, 120, 60));
+        steps += 1;
+        assert!(steps < 40, "{screen}");
+    }
+    press(&mut app, "<enter>");
+    writeln!(out, "==== its threads\n{}", text(&draw(&mut app, 120, 24))).unwrap();
+    insta::assert_snapshot!("waits", out);
+}
+
+#[test]
+fn one_can_go_on_and_on_and_come_back() {
+    // A process → its far end → another process there → its cgroup → the cgroup above it.
+    let mut app = app("tcp", &story_d());
+    press(&mut app, "\\port=61616<enter><enter>");
+    let wanted = [" › 10.", "agent(", "agent.service"];
+    for want in wanted {
+        let mut screen = String::new();
+        for _ in 0..30 {
+            screen = text(&draw(&mut app, 120, 60));
+            let on = screen.lines().find(|l| l.starts_with('▸')).unwrap_or_default().to_owned();
+            if on.contains(want.trim_start_matches(" › ")) {
+                break;
+            }
+            press(&mut app, "<down>");
+        }
+        press(&mut app, "<enter>");
+        let now = text(&draw(&mut app, 120, 60));
+        assert!(now.contains('›') && now != screen, "{want}: {now}");
+    }
+    for _ in 0..4 {
+        press(&mut app, "<bs>");
+    }
+    assert!(text(&draw(&mut app, 120, 40)).contains("\\ port=61616: 1 match"), "back where one came from");
+}
+
+#[test]
+fn a_log_line_leads_to_what_it_names_or_to_itself() {
+    let mut app = app("log", &story_d());
+    press(&mut app, "\\kind=fs_error<enter><enter>");
+    let page = text(&draw(&mut app, 120, 40));
+    assert!(page.contains("Log › fs_error") && page.contains("fields"), "{page}");
+    press(&mut app, "<esc><esc>\\kind=oom_kill<enter><enter>");
+    let page = text(&draw(&mut app, 120, 40));
+    assert!(page.contains("Log › java(16951)"), "{page}");
+}
+
+#[test]
 fn escape_returns_exactly_where_one_was() {
     let mut app = app("why", &story_d());
     press(&mut app, "<down><down><down>");

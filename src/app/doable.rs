@@ -30,6 +30,8 @@ impl App {
             Target::Finding(id, subject) => {
                 kill_of(frame, subject).or_else(|| owner_of_finding(frame, subject, Some(id)))
             }
+            Target::Threads(key) => kill_of(frame, &Subject::Task(*key)),
+            Target::Log(..) => None,
         }
     }
 
@@ -66,7 +68,7 @@ impl App {
                 let here = crate::panes::PANES.get(self.pane).is_some_and(|pane| pane.name == "tcp");
                 match self.row_target().filter(|_| here)? {
                     Target::Subject(subject) => sockets_of(frame, &subject, None),
-                    Target::Finding(..) => None,
+                    _ => None,
                 }
             }
             Some(Layer::Page(page)) => {

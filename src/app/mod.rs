@@ -167,7 +167,9 @@ impl App {
         self.layers.iter().rev().find_map(|l| match l {
             Layer::Page(page) => match &page.target {
                 Target::Subject(subject) => Some(subject.clone()),
-                Target::Finding(..) => None,
+                // Its threads are read with it.
+                Target::Threads(key) => Some(Subject::Task(*key)),
+                Target::Finding(..) | Target::Log(..) => None,
             },
             _ => None,
         })
@@ -585,6 +587,6 @@ fn is_playback(action: Action) -> bool {
 fn has_page(target: &Target) -> bool {
     match target {
         Target::Subject(subject) => drill::has_page(subject),
-        Target::Finding(..) => true,
+        Target::Finding(..) | Target::Log(..) | Target::Threads(_) => true,
     }
 }

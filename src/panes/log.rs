@@ -1,11 +1,11 @@
 //! Log: the kernel log as sentences, floods folded, each line joined to what lives now.
 
-use super::Pane;
+use super::{Pane, drill};
 use super::events::{event_subject, event_words, told_of};
 use super::names::subject_name;
 use crate::model::{Frame, Severity};
 use crate::snapshot::{LogEvent, Subject};
-use crate::view::{Cell, Column, Entry, Grid, Line, Role, RowId, Target, Tree, num};
+use crate::view::{Cell, Column, Entry, Grid, Line, Role, RowId, Tree, num};
 
 pub(super) static PANE: Pane = Pane {
     name: "log",
@@ -58,7 +58,7 @@ static EVENTS: Grid<Row> = Grid {
     },
     also: |_, _| Vec::new(),
     own_severity: Some(severity),
-    target: |f, r| event(f, r).and_then(|e| event_subject(f, e)).map(Target::Subject),
+    target: |f, r| event(f, r).map(|e| drill::event_leads(f, e)),
     sort: "",
     tree: Tree::Fixed,
     section: |f| (&f.snap.klog).into(),

@@ -1,6 +1,6 @@
 //! What a row is, and where Enter leads from it.
 
-use crate::snapshot::{Subject, Text};
+use crate::snapshot::{Subject, TaskKey, Text};
 
 /// Which row this is, whatever its number: a subject, or a named part of what is said about one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,4 +32,8 @@ pub enum Target {
     Subject(Subject),
     /// A finding, by its id and subject.
     Finding(&'static str, Subject),
+    /// A kernel-log line, by its number and kind.
+    Log(u64, Text),
+    /// The threads of a process.
+    Threads(TaskKey),
 }

@@ -9,7 +9,7 @@ use whytop::snapshot::{
     Cgroup, Cgroups, Container, Counters, Cpu, CpuUse, Detail, FdSummary, Host, Iface, Limits, Listener, ListenerKey,
     LogValue, MemUse, Memory, Net, NetnsCounters, NetnsId, Own, PidsUse, Proto, Qdisc, Section, Side, SignalSets, Slab,
     Slabs, SockGroup, SockKey, Sockets, SoftnetCpu, Subject, Task, TaskDetail, TaskKey, TaskState, Tasks, TcpState,
-    Thread, UdpSocket,
+    Thread, UdpSocket, Wait, WaitFor,
 };
 
 const MIB: u64 = 1 << 20;
@@ -727,7 +727,39 @@ pub fn detail_of_java() -> Detail {
             cut: false,
         }),
         threads: (0..214).map(wait).collect(),
+        user: Some("app".into()),
+        waits: waits_of_java(),
         ..TaskDetail::default()
     };
     Detail { at: at(3_553_920.0), task: Some(task) }
+}
+
+/// One wait of every kind that is told in words of its own.
+fn waits_of_java() -> Vec<Wait> {
+    let wait = |kind, threads, wchan: &str, stack: &[&str]| Wait {
+        kind,
+        threads,
+        tid: 16_951,
+        wchan: Some(wchan.into()),
+        stack: stack.iter().map(|f| (*f).into()).collect(),
+        ..Wait::default()
+    };
+    let oom = ["mem_cgroup_oom_synchronize", "try_charge", "handle_mm_fault", "do_page_fault"];
+    vec![
+        Wait { sigkill_pending: 209, ..wait(WaitFor::Memory, 209, "mem_cgroup_oom", &oom) },
+        wait(WaitFor::Lock, 2, "filename_create", &["rwsem_down_write_slowpath", "filename_create", "do_mkdirat"]),
+        Wait {
+            file: Some("/srv/data/orders.log".into()),
+            place: "ext4 /dev/sdb1 at /srv/data".into(),
+            syscall: Some(74),
+            ..wait(WaitFor::FrozenFs, 1, "percpu_rwsem_wait", &["__percpu_down_read", "ext4_sync_file"])
+        },
+        Wait {
+            place: "fuse.sshfs app@files:/x at /srv/x".into(),
+            on: Some((key(4711), "supervisord".into())),
+            ..wait(WaitFor::Fuse, 1, "request_wait_answer", &["__fuse_simple_request"])
+        },
+        Wait { on: Some((key(17_000), "java".into())), ..wait(WaitFor::Vfork, 1, "kernel_clone", &[]) },
+        wait(WaitFor::Unknown, 1, "mystery_reset", &[]),
+    ]
 }

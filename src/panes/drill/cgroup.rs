@@ -34,6 +34,7 @@ pub(super) fn page(cx: &Cx<'_>, key: &CgroupKey) -> Option<(String, Vec<Line>)> 
     lines.extend(chain(frame, known));
     lines.extend(children(frame, known));
     lines.extend(tasks(frame, &key.path));
+    lines.extend(zombies(frame, &key.path));
     let metrics = [("memory", Metric::Usage), ("D", Metric::Blocked), ("cpu", Metric::CpuPct)];
     lines.extend(history(frame, &Subject::Cgroup(key.clone()), metrics));
     lines.extend(log(frame, |e| ["oom_memcg", "task_memcg", "cgroup"].iter().any(|n| e.str(n) == Some(&*key.path))));
@@ -173,13 +174,37 @@ fn children(frame: &Frame, known: &CgroupFacts) -> Vec<Line> {
     lines
 }
 
+fn below(path: &str, p: &str) -> bool {
+    p.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path == "/")
+}
+
+/// Its zombies by the parent that does not reap them, which is where they lead.
+fn zombies(frame: &Frame, path: &str) -> Vec<Line> {
+    let rows = frame.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    let dead = rows.iter().filter(|t| t.is_zombie() && t.cgroup.as_deref().is_some_and(|p| below(path, p)));
+    let mut by: Vec<(u32, u32)> = Vec::new();
+    for task in dead {
+        match by.iter_mut().find(|(parent, _)| *parent == task.ppid) {
+            Some((_, count)) => *count += 1,
+            None => by.push((task.ppid, 1)),
+        }
+    }
+    by.sort_by_key(|(parent, count)| (std::cmp::Reverse(*count), *parent));
+    let lines = by.into_iter().take(LINES_MAX).map(|(parent, count)| {
+        let line = Line::default().text(format!("{count:>5}  "));
+        match frame.model.by_pid.get(&parent) {
+            Some(key) => line.dim("of ").text(task_name(frame, *key)).to(Target::Subject(Subject::Task(*key))),
+            None => line.dim(format!("of pid {parent}")),
+        }
+    });
+    block("zombies", lines)
+}
+
 /// The processes in it and below, trouble first, then by memory.
 fn tasks(frame: &Frame, path: &str) -> Vec<Line> {
     let rows = frame.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
-    let below =
-        |p: &str| p.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path == "/");
-    let mut inside: Vec<&Task> =
-        rows.iter().filter(|t| !t.is_zombie() && t.cgroup.as_deref().is_some_and(below)).collect();
+    let inside = rows.iter().filter(|t| !t.is_zombie() && t.cgroup.as_deref().is_some_and(|p| below(path, p)));
+    let mut inside: Vec<&Task> = inside.collect();
     inside.sort_by_key(|t| (std::cmp::Reverse(t.by_state.blocked), std::cmp::Reverse(t.rss_bytes), t.key));
     let more = inside.len().saturating_sub(LINES_MAX);
     let lines = inside.into_iter().take(LINES_MAX).map(|t| {

@@ -1,7 +1,8 @@
 //! A finding in full, and the findings about a subject.
 
-use super::super::names::{evidence_words, label_name, measure, measure_rate};
-use super::{Cx, Page, ended, has_page};
+use super::super::names::{evidence_words, label_name, measure, measure_rate, subject_name};
+use super::links::{linked, named};
+use super::{Cx, Page, block, ended, has_page};
 use crate::model::{Finding, Frame};
 use crate::snapshot::Subject;
 use crate::view::{Line, Role, Target, line::severity_role, num, spark};
@@ -52,27 +53,46 @@ pub(super) fn page(cx: &Cx<'_>, id: &'static str, subject: &Subject) -> Page {
     lines.push(if has_page(subject) { about.to(Target::Subject(subject.clone())) } else { about });
     lines.push(measured(found));
     lines.push(since(cx, found));
-    for (i, item) in found.evidence.iter().enumerate() {
+    lines.extend(others(frame, found));
+    let evidence = found.evidence.iter().map(|item| {
         let rate = num::rate_after(item.rate_per_s);
-        lines.push(
-            Line::of(if i == 0 { "evidence" } else { " " })
-                .with(Role::Label, format!("{} ", item.field))
-                .text(format!("{}{rate}", evidence_words(&item.value)))
-                .dim(format!("   {}", item.source)),
-        );
-    }
+        let line = Line::default().with(Role::Label, format!("{} ", item.field));
+        let line = line.text(format!("{}{rate}", evidence_words(&item.value))).dim(format!("   {}", item.source));
+        linked(frame, line)
+    });
+    lines.extend(block("evidence", evidence));
     if let Some(command) = &found.command {
         lines.push(Line::of("see it").text(command.clone()));
     }
-    for (i, advice) in found.advice.iter().enumerate() {
-        lines.push(Line::of(if i == 0 { "do next" } else { " " }).text(advice.clone()));
-    }
+    lines.extend(block("do next", found.advice.iter().map(|a| linked(frame, Line::default().text(a.clone())))));
     let causes = found.explained_by.iter().filter_map(|i| frame.findings.get(*i));
     lines.extend(related(frame, "because", causes));
     let at = frame.findings.iter().position(|f| std::ptr::eq(f, found));
     let effects = frame.findings.iter().filter(|f| at.is_some_and(|at| f.explained_by.contains(&at)));
     lines.extend(related(frame, "leads to", effects));
     Page { title: id.to_owned(), lines, ..Page::default() }
+}
+
+/// Who else it names: the far end, the process that holds a socket, whoever stands in its sentence.
+fn others(frame: &Frame, found: &Finding) -> Vec<Line> {
+    let mut subjects: Vec<Subject> = Vec::new();
+    if let Some((addr, port)) = found.remote {
+        let mut known = frame.model.remotes.keys().filter(|r| r.addr == addr && r.port == Some(port));
+        subjects.extend(known.next().map(|key| Subject::Remote(*key)));
+    }
+    let owner = found.label.owner.as_ref().filter(|(key, _)| frame.task(*key).is_some());
+    subjects.extend(owner.map(|(key, _)| Subject::Task(*key)));
+    subjects.extend(named(frame, &found.message));
+    let home = found.label.cgroup.as_deref().and_then(|path| frame.cgroup(path));
+    subjects.extend(home.map(|c| Subject::Cgroup(c.key.clone())));
+    subjects.retain(|subject| *subject != found.subject);
+    let mut seen: Vec<Subject> = Vec::new();
+    for subject in subjects {
+        if !seen.contains(&subject) {
+            seen.push(subject);
+        }
+    }
+    block("names", seen.into_iter().map(|s| Line::default().text(subject_name(frame, &s)).to(Target::Subject(s))))
 }
 
 fn measured(found: &Finding) -> Line {

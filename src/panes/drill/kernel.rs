@@ -1,13 +1,15 @@
 //! Slab caches, interfaces, wait channels.
 
-use super::super::names::{home_name, netns_name, task_name};
+use super::super::names::{cgroup_name, home_name, netns_name, task_name};
 use super::{block, facts, history};
 use crate::model::{Frame, Metric, iface_drops};
-use crate::snapshot::{NetnsId, Subject, Task, TaskState, Text};
+use crate::snapshot::{Cgroup, NetnsId, Subject, Task, TaskState, Text};
 use crate::view::{Line, Target, num};
 
 /// Lines of one kind at most.
 const LINES_MAX: usize = 30;
+/// Cgroups below a slab cache.
+const HOLDERS_MAX: usize = 8;
 
 type Known = (String, Vec<Line>);
 
@@ -52,8 +54,27 @@ pub(super) fn slab(frame: &Frame, name: &Text) -> Option<Known> {
     if let Some(dying) = frame.snap.cgroups.data().and_then(|c| c.dying).filter(|n| *n > 0) {
         lines.push(Line::of("beside").text(num::grouped(dying)).dim(" dead memory cgroups that are kept alive"));
     }
+    lines.extend(slab_holders(frame));
     lines.extend(history(frame, &Subject::Slab(name.clone()), [("size", Metric::SlabBytes)]));
     Some((num::bytes(slab.bytes), lines))
+}
+
+/// The cgroups that kernel memory is charged to; no kernel tells it by cache (3.10 to 5.8 in `memory.kmem.slabinfo`
+/// alone, one file a cgroup).
+fn slab_holders(frame: &Frame) -> Vec<Line> {
+    let rows = frame.snap.cgroups.data().map(|c| c.rows.as_slice()).unwrap_or_default();
+    let charged = |c: &Cgroup| {
+        let memory = c.memory.as_ref()?;
+        memory.slab_bytes.or(memory.kmem_bytes).filter(|n| *n > 0)
+    };
+    let below_root = rows.iter().filter(|c| &*c.key.path != "/");
+    let mut holders: Vec<(&Cgroup, u64)> = below_root.filter_map(|c| Some((c, charged(c)?))).collect();
+    holders.sort_by_key(|(c, bytes)| (std::cmp::Reverse(*bytes), &c.key));
+    let lines = holders.into_iter().take(HOLDERS_MAX).map(|(c, bytes)| {
+        let line = Line::default().text(format!("{:>6}  {}", num::bytes(bytes), cgroup_name(c)));
+        line.dim(" kernel memory, all caches").to(Target::Subject(Subject::Cgroup(c.key.clone())))
+    });
+    block("holders", lines)
 }
 
 /// An interface.

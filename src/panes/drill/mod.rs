@@ -1,18 +1,22 @@
 //! Drill-downs: everything known of one subject, as lines that lead on to others.
 
 mod cgroup;
+mod event;
 mod finding;
 mod kernel;
-mod signals;
+mod links;
 mod socket;
 mod task;
+mod threads;
+mod waits;
 
+pub(super) use event::leads as event_leads;
 pub(super) use finding::evidence;
 
 use super::events::event_words;
 use super::names::subject_name;
 use crate::model::Frame;
-use crate::snapshot::{Deep, LogEvent, Moment, Subject};
+use crate::snapshot::{Deep, LogEvent, Subject};
 use crate::view::line::LABEL_COLUMNS;
 use crate::view::{Line, Role, Target, num, spark};
 
@@ -56,6 +60,8 @@ pub fn has_page(subject: &Subject) -> bool {
 pub fn page(cx: &Cx<'_>, target: &Target) -> Page {
     let subject = match target {
         Target::Finding(id, subject) => return finding::page(cx, id, subject),
+        Target::Log(line, kind) => return event::page(cx, *line, kind),
+        Target::Threads(key) => return threads::page(cx, *key),
         Target::Subject(subject) => subject,
     };
     let frame = cx.frame;
@@ -108,19 +114,19 @@ fn history<'h>(
 
 /// The newest log lines that pass, each with its age; the same line again is counted.
 fn log(frame: &Frame, names: impl Fn(&LogEvent) -> bool) -> Vec<Line> {
-    let mut told: Vec<(String, Option<Moment>, usize)> = Vec::new();
+    let mut told: Vec<(String, &LogEvent, usize)> = Vec::new();
     for event in frame.log.iter().rev().filter(|e| names(e)) {
         let words = event_words(frame, event);
         let full = told.len() == LOG_LINES;
         match told.last_mut() {
             Some((last, _, times)) if *last == words => *times += 1,
             _ if full => break,
-            _ => told.push((words, event.at, 1)),
+            _ => told.push((words, event, 1)),
         }
     }
-    let lines = told.into_iter().map(|(words, at, times)| {
-        let age = at.map_or_else(|| "–".into(), |at| num::span(frame.snap.at.since(at)));
-        let line = Line::default().dim(format!("-{age} ")).text(words);
+    let lines = told.into_iter().map(|(words, event, times)| {
+        let age = event.at.map_or_else(|| "–".into(), |at| num::span(frame.snap.at.since(at)));
+        let line = Line::default().dim(format!("-{age} ")).text(words).to(event::itself(event));
         if times > 1 { line.dim(format!(" × {times}")) } else { line }
     });
     block("log", lines)

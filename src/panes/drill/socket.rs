@@ -211,5 +211,25 @@ pub(super) fn netns(frame: &Frame, id: NetnsId) -> Option<Known> {
             .to(Target::Subject(Subject::Listener(l.key)))
     });
     lines.extend(block("listeners", heard));
+    lines.extend(residents(frame, id));
     Some((format!("{} processes · inode {}", known.tasks, id.0), lines))
+}
+
+/// The processes in a namespace, those with most sockets first.
+fn residents(frame: &Frame, id: NetnsId) -> Vec<Line> {
+    let rows = frame.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
+    let held = |key: TaskKey| frame.model.tasks.get(&key).map_or(0, |x| x.tcp.iter().sum::<u64>() + x.udp);
+    let mut inside: Vec<(u64, TaskKey)> =
+        rows.iter().filter(|t| t.netns == Some(id)).map(|t| (held(t.key), t.key)).collect();
+    inside.sort_by_key(|(sockets, key)| (std::cmp::Reverse(*sockets), *key));
+    let more = inside.len().saturating_sub(LINES_MAX);
+    let shown = inside.into_iter().take(LINES_MAX).map(|(sockets, key)| {
+        let line = Line::default().text(format!("{:>6}  {}", num::grouped(sockets), task_name(frame, key)));
+        line.dim(" sockets").to(Target::Subject(Subject::Task(key)))
+    });
+    let mut lines = block("processes", shown);
+    if more > 0 {
+        lines.push(Line::of(" ").dim(format!("and {more} more")));
+    }
+    lines
 }

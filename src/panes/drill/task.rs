@@ -1,10 +1,11 @@
 //! A process in full.
 
 use super::super::names::{address, home_name, local, netns_name, path_name, task_name};
-use super::{Cx, block, facts, history, log, signals};
+use super::{Cx, block, facts, history, log, waits};
 use crate::model::{Frame, Metric, TaskFacts};
 use crate::snapshot::{
-    Deep, DeepKind, DeepState, Moment, Subject, Task, TaskDetail, TaskKey, TaskState, TcpState, Text, Thread,
+    Cgroup, Deep, DeepKind, DeepState, Listener, Moment, Signal, Subject, Task, TaskDetail, TaskKey, TaskState,
+    TcpState, Text, Thread,
 };
 use crate::view::{Line, Role, Target, num};
 use rustc_hash::FxHashMap;
@@ -18,10 +19,10 @@ pub(super) fn page(cx: &Cx<'_>, key: TaskKey) -> Option<(String, Vec<Line>)> {
     let task = frame.task(key)?;
     let known = frame.model.tasks.get(&key)?;
     let detail = frame.snap.detail.as_ref().and_then(|d| d.task.as_ref()).filter(|d| d.key == key);
-    let mut lines = who(frame, task);
+    let mut lines = who(frame, task, detail);
     lines.extend(parents(frame, task));
     lines.extend(children(frame, known));
-    lines.extend(waits(task, detail));
+    lines.extend(waits::lines(frame, task, known, detail));
     lines.push(threads(task, detail));
     lines.extend(memory(frame, task, known, detail));
     lines.push(descriptors(task, detail));
@@ -60,8 +61,13 @@ fn note(cx: &Cx<'_>, task: &Task, known: &TaskFacts) -> String {
     format!("{words}pinned · ● {}{since}", task.state.letter())
 }
 
-fn who(frame: &Frame, task: &Task) -> Vec<Line> {
-    let uid = task.uid.map_or_else(|| "uid –".into(), |uid| format!("uid {uid}"));
+fn who(frame: &Frame, task: &Task, detail: Option<&TaskDetail>) -> Vec<Line> {
+    let name = detail.and_then(|d| d.user.as_deref());
+    let uid = match (name, task.uid) {
+        (Some(name), Some(uid)) => format!("{name} (uid {uid})"),
+        (_, Some(uid)) => format!("uid {uid}"),
+        (_, None) => "uid –".into(),
+    };
     let command = match (&task.cmdline, task.kthread) {
         (_, true) => format!("[{}] kernel thread", task.comm),
         (Some(cmdline), _) if !cmdline.is_empty() => cmdline.to_string(),
@@ -123,36 +129,6 @@ fn children(frame: &Frame, known: &TaskFacts) -> Vec<Line> {
     block("children", lines)
 }
 
-/// What its threads wait for: each kernel stack once, with how many have it.
-fn waits(task: &Task, detail: Option<&TaskDetail>) -> Vec<Line> {
-    let threads = detail.map_or(task.awake.as_slice(), |d| d.threads.as_slice());
-    let mut stacks: Vec<(String, u32, bool)> = Vec::new();
-    for thread in threads.iter().filter(|t| t.state == TaskState::Blocked) {
-        let words = stack(thread);
-        let killed = thread.sigkill_pending == Some(true);
-        match stacks.iter_mut().find(|(w, ..)| *w == words) {
-            Some((_, count, pending)) => {
-                *count += 1;
-                *pending |= killed;
-            }
-            None => stacks.push((words, 1, killed)),
-        }
-    }
-    stacks.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
-    let lines = stacks.into_iter().take(3).map(|(words, count, killed)| {
-        let line =
-            Line::default().text(words).dim(if count > 1 { format!("  {count} threads") } else { String::new() });
-        if killed { line.with(Role::Warn, "  SIGKILL is pending: it dies when it wakes") } else { line }
-    });
-    block("waits", lines)
-}
-
-fn stack(thread: &Thread) -> String {
-    let wchan = thread.wchan.as_deref().unwrap_or("(the kernel does not say where)");
-    let frames = thread.stack.iter().map(|f| &**f).filter(|f| *f != wchan);
-    std::iter::once(wchan).chain(frames).take(6).collect::<Vec<_>>().join(" ← ")
-}
-
 fn threads(task: &Task, detail: Option<&TaskDetail>) -> Line {
     let states = [
         ('D', task.by_state.blocked),
@@ -162,7 +138,8 @@ fn threads(task: &Task, detail: Option<&TaskDetail>) -> Line {
         ('T', task.by_state.stopped),
         ('I', task.by_state.idle),
     ];
-    let mut line = Line::of("threads").text(num::grouped(task.threads.into())).dim(": ");
+    let line = Line::of("threads").text(num::grouped(task.threads.into())).dim(": ");
+    let mut line = line.to(Target::Threads(task.key));
     let mut first = true;
     for (letter, count) in states.into_iter().filter(|(_, n)| *n > 0) {
         line = line.dim(if first { "" } else { " · " }).text(format!("{letter} {}", num::grouped(count.into())));
@@ -208,22 +185,46 @@ fn memory(frame: &Frame, task: &Task, known: &TaskFacts, detail: Option<&TaskDet
         ],
     );
     let mut lines = vec![own];
-    let holder = known.cgroup_row.and_then(|row| frame.model.cgroups.get(row)?.limit_row);
-    if let Some(holder) = holder.and_then(|row| frame.snap.cgroups.data()?.rows.get(row)) {
-        let use_of = holder.memory.as_ref();
-        let used = use_of.and_then(|m| m.usage_bytes).map_or_else(|| "–".into(), num::bytes);
-        let limit = use_of.and_then(|m| m.limit_bytes).map_or_else(|| "–".into(), num::bytes);
-        let own = task.cgroup.as_ref() == Some(&holder.key.path);
-        let words = if own { " (its own)".to_owned() } else { format!(" (of {})", path_name(frame, &holder.key.path)) };
-        lines.push(
-            Line::of(" ")
-                .dim("held by the limit ")
-                .text(format!("{used}/{limit}"))
-                .dim(words)
-                .to(Target::Subject(Subject::Cgroup(holder.key.clone()))),
-        );
-    }
+    lines.extend(chain(frame, known));
     lines
+}
+
+/// The limits that hold it: of its cgroup and of every one above it that has any, nearest first.
+fn chain(frame: &Frame, known: &TaskFacts) -> Vec<Line> {
+    let rows = frame.snap.cgroups.data().map(|c| c.rows.as_slice()).unwrap_or_default();
+    let parent = |row: &usize| frame.model.cgroups.get(*row)?.parent;
+    let up = std::iter::successors(known.cgroup_row, parent).take(32);
+    let tightest = known.cgroup_row.and_then(|row| frame.model.cgroups.get(row)?.limit_row);
+    let limited = up.filter_map(|row| Some((row, rows.get(row)?))).filter_map(|(row, cgroup)| {
+        let words = limits_of(cgroup);
+        (!words.is_empty()).then(|| {
+            let line = Line::default().text(words.join(" · ")).dim(format!("  {}", path_name(frame, &cgroup.key.path)));
+            let line = if tightest == Some(row) { line.dim(", the tightest memory limit") } else { line };
+            line.to(Target::Subject(Subject::Cgroup(cgroup.key.clone())))
+        })
+    });
+    block("limits", limited)
+}
+
+/// What a cgroup limits, and how much of it is used.
+fn limits_of(cgroup: &Cgroup) -> Vec<String> {
+    let mut words = Vec::new();
+    let memory = cgroup.memory.as_ref();
+    if let Some((memory, limit)) = memory.and_then(|m| m.limit_bytes.map(|limit| (m, limit))) {
+        let used = memory.usage_bytes.map_or_else(|| "–".into(), num::bytes);
+        words.push(format!("memory {used}/{}", num::bytes(limit)));
+    }
+    words.extend(memory.and_then(|m| m.high_bytes).map(|high| format!("memory.high {}", num::bytes(high))));
+    if let Some((pids, limit)) = cgroup.pids.and_then(|p| p.limit.map(|limit| (p.current, limit))) {
+        words.push(format!("pids {}/{}", num::grouped(pids), num::grouped(limit)));
+    }
+    if let Some((quota, period)) = cgroup.cpu.and_then(|c| c.quota_usec.zip(c.period_usec)).filter(|(_, p)| *p > 0) {
+        words.push(format!("cpu {}", num::number(quota as f64 / period as f64)));
+    }
+    if cgroup.frozen == Some(true) {
+        words.push("frozen".into());
+    }
+    words
 }
 
 fn descriptors(task: &Task, detail: Option<&TaskDetail>) -> Line {
@@ -295,7 +296,12 @@ fn sockets(frame: &Frame, task: &Task) -> Vec<Line> {
             if let Some(port) = g.local_port {
                 line = line.dim(format!(" at :{port}"));
             }
-            let Some(addr) = g.remote_addr else { return line };
+            let Some(addr) = g.remote_addr else {
+                // Those of a listener lead to it.
+                let of = |l: &&Listener| l.key.netns == g.netns && Some(l.key.local.port()) == g.local_port;
+                let heard = sockets.listeners.iter().find(of).map(|l| Target::Subject(Subject::Listener(l.key)));
+                return Line { target: heard, ..line };
+            };
             let key = crate::snapshot::RemoteKey { netns: g.netns, addr, port: g.remote_port };
             line = line.dim(" → ").text(address(addr, g.remote_port)).dim(queues(g.recv_q_bytes, g.send_q_bytes));
             if frame.model.remotes.contains_key(&key) { line.to(Target::Subject(Subject::Remote(key))) } else { line }
@@ -339,7 +345,7 @@ fn queues(recv: u64, send: u64) -> String {
 fn only_in_detail(detail: &TaskDetail) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(sets) = &detail.signals {
-        let named = |set: u64| Some(signals::names(set)).filter(|n| !n.is_empty());
+        let named = |set: u64| Some(signals(set)).filter(|n| !n.is_empty());
         lines.push(facts(
             "signals",
             [
@@ -355,7 +361,7 @@ fn only_in_detail(detail: &TaskDetail) -> Vec<Line> {
     let finite = finite.filter_map(|(name, soft)| soft.map(|s| format!("{name} {}", num::grouped(s))));
     let finite: Vec<_> = finite.collect();
     if !finite.is_empty() {
-        lines.push(Line::of("limits").dim(finite.join(" · ")));
+        lines.push(Line::of("rlimits").dim(finite.join(" · ")));
     }
     lines.extend(block("cgroups", homes(detail)));
     lines.extend(block(
@@ -363,6 +369,12 @@ fn only_in_detail(detail: &TaskDetail) -> Vec<Line> {
         detail.gaps.iter().map(|g| Line::default().with(Role::Warn, g.what.to_string()).dim(format!(" · {}", g.fix))),
     ));
     lines
+}
+
+/// The signals of a set by name, without their `SIG`.
+fn signals(set: u64) -> String {
+    let name = |signal: Signal| signal.name().trim_start_matches("SIG").to_owned();
+    Signal::of_set(set).map(name).collect::<Vec<_>>().join(" ")
 }
 
 /// Its paths in the hierarchies; controllers with the same path in one line.
