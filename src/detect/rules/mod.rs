@@ -33,8 +33,8 @@ rules! {
     tcp_port_exhaustion
     net_link_saturated
     net_drops
-    udp_sndbuf_errors
     net_tables_full
+    udp_sndbuf_errors
     cgroup_limits
     kmsg_fork_rejected
     tables_full

@@ -1,6 +1,6 @@
 //! Connection tracking and neighbour tables near their limit.
 
-use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
 use crate::snapshot::Subject;
 
@@ -25,7 +25,8 @@ pub(super) static RULES: &[Rule] = &[
         about: "the neighbour table near gc_thresh3, or full",
         effect: "the neighbour table is full",
         knobs: &[SHARE],
-        explains: &[],
+        // A datagram without a neighbour is one that its sender gets ENOBUFS for.
+        explains: &[("udp.sndbuf_errors", Join::Host)],
         hold_s: 1.0,
         measure: measure_neighbours,
         judge: judge_neighbours,
@@ -140,6 +141,20 @@ mod tests {
         s.world.hide("net");
         s.secs(3);
         assert!(!s.expect("net.neighbour_full").active);
+    }
+
+    #[test]
+    fn a_full_neighbour_table_explains_datagrams_that_can_not_be_sent() {
+        let mut s = Script::new();
+        s.world.netns().sysctls = counters(&[("net.ipv4.neigh.default.gc_thresh3", 128)]);
+        s.world.netns().neigh4 = Some(128);
+        for n in 0..8 {
+            s.world.netns().neigh_table_fulls = Some(50 * n);
+            s.world.netns().counters = counters(&[("UdpSndbufErrors", 500 * n)]);
+            s.secs(1);
+        }
+        let cause = s.last().findings.iter().position(|f| f.id == "net.neighbour_full").unwrap();
+        assert_eq!(s.expect("udp.sndbuf_errors").explained_by, [cause]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which machines there are, and what each plays.
 
 use super::machine::{Cgroups, Spec};
-use super::scenarios::{calm, cgroup_limits, stuck};
+use super::scenarios::{calm, cgroup_limits, lockup, memory, net, storage, stuck};
 use crate::Work;
 use crate::Work::{Calm, Trouble};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,11 @@ pub struct Boot {
     /// As the scoreboard says it.
     pub side: &'static str,
     cgroups: Cgroups,
+    memory_mb: u32,
     modules: &'static [&'static str],
     pub disks: &'static [Disk],
+    /// Whether it has a network card `eth0` whose far end takes nothing.
+    pub deaf_card: bool,
     pub works: &'static [Work],
 }
 
@@ -22,38 +25,72 @@ pub struct Boot {
 pub enum Disk {
     /// With an empty ext4.
     Ext4,
+    /// Without anything.
+    Blank,
 }
+
+const BASE: Boot = Boot {
+    name: "",
+    side: "VM v2",
+    cgroups: Cgroups::V2,
+    memory_mb: 512,
+    modules: &["tcp_diag", "udp_diag"],
+    disks: &[],
+    deaf_card: false,
+    works: &[],
+};
 
 pub const BOOTS: &[Boot] = &[
     Boot {
         name: "v2",
-        side: "VM v2",
-        cgroups: Cgroups::V2,
-        modules: &["tcp_diag", "udp_diag"],
-        disks: &[],
-        works: &[Calm(calm::IDLE), Trouble(cgroup_limits::PARENT_OOM)],
+        works: &[Calm(calm::IDLE), Trouble(cgroup_limits::PARENT_OOM), Trouble(cgroup_limits::LIMITS)],
+        ..BASE
     },
     Boot {
         name: "v1",
         side: "VM v1",
         cgroups: Cgroups::V1,
-        modules: &["tcp_diag", "udp_diag"],
-        disks: &[],
-        works: &[Calm(calm::IDLE), Trouble(cgroup_limits::PARENT_OOM)],
+        works: &[Calm(calm::IDLE), Trouble(cgroup_limits::PARENT_OOM), Trouble(cgroup_limits::LIMITS)],
+        ..BASE
     },
     Boot {
-        name: "stuck",
-        side: "VM v2",
-        cgroups: Cgroups::V2,
+        name: "memory",
+        memory_mb: 768,
         modules: &["tcp_diag", "udp_diag", "virtio_pci", "virtio_blk"],
-        disks: &[Disk::Ext4],
-        works: &[Trouble(stuck::HUNG)],
+        disks: &[Disk::Ext4, Disk::Blank],
+        works: &[
+            Trouble(memory::PIDS),
+            Trouble(memory::EXHAUSTED),
+            Trouble(memory::SWAP_FULL),
+            Trouble(memory::OOM),
+            Trouble(stuck::HUNG),
+        ],
+        ..BASE
+    },
+    Boot {
+        name: "net",
+        modules: &["tcp_diag", "udp_diag", "veth", "virtio_pci", "virtio_net"],
+        deaf_card: true,
+        works: &[
+            Trouble(net::SYN_FLOOD),
+            Trouble(net::NEIGHBOURS),
+            Trouble(net::TCP_MEM),
+            Trouble(net::ORPHANS),
+            Trouble(net::CARD_STUCK),
+        ],
+        ..BASE
+    },
+    Boot {
+        name: "kernel",
+        modules: &["tcp_diag", "udp_diag", "nfsv3", "sd_mod", "scsi_debug opts=2 delay=0"],
+        works: &[Trouble(storage::MEDIUM_ERROR), Trouble(storage::NFS), Trouble(lockup::SOFT_LOCKUP)],
+        ..BASE
     },
 ];
 
 impl Boot {
     pub fn spec(&self) -> Spec<'static> {
-        Spec { cgroups: self.cgroups, modules: self.modules, ..Spec::new(self.name) }
+        Spec { cgroups: self.cgroups, memory_mb: self.memory_mb, modules: self.modules, ..Spec::new(self.name) }
     }
 
     /// `vm_v2::NAME`.

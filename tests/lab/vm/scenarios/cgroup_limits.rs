@@ -1,7 +1,7 @@
 //! Cgroups at their limits, on the unified tree alone and on v1 hierarchies alone.
 
 use crate::actors::{forever, ready};
-use crate::kit::{Expect, Scenario, Stage};
+use crate::kit::{Cleanup, Expect, Scenario, Stage};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -21,6 +21,29 @@ pub const PARENT_OOM: Scenario = Scenario {
     },
     may_say: &["task.respawn_loop", "host.pressure", "task.memory_growth"],
     stays: &["cgroup.oom_kill"],
+    ..Scenario::BASE
+};
+
+/// At once: a cgroup at `memory.high` (v2), one out of pids, one held back by its CPU quota, and a frozen one, of which
+/// nothing may be said.
+pub const LIMITS: Scenario = Scenario {
+    name: "throttled_out_of_pids_and_frozen",
+    root: true,
+    actors: &[("eats-in", eats_in), ("forks-in", forks_in), ("spins-in", spins_in), ("sleeps-in", sleeps_in)],
+    stage: limits,
+    expects: |_| {
+        let refused = |f: &serde_json::Value| f["limit"] == 20.0;
+        let mut all = vec![
+            Expect::warning("cgroup.pids_limit").cgroup("lab-pids").that("its limit", refused),
+            Expect::warning("cgroup.cpu_throttled").cgroup("lab-cpu"),
+        ];
+        if is_v2() {
+            all.push(Expect::warning("cgroup.at_limit").cgroup("lab-high"));
+        }
+        all
+    },
+    may_say: &["host.pressure", "kmsg.fork_rejected", "task.d_state_long"],
+    gone: &["host.pressure"],
     ..Scenario::BASE
 };
 
@@ -79,4 +102,71 @@ fn eat(args: &[&str]) {
     assert!(!held.is_empty(), "held");
     ready();
     forever()
+}
+
+fn limits() -> Stage {
+    let mut stage = Stage::default();
+    let (high, pids) =
+        (is_v2().then(|| group(&mut stage, "memory", "lab-high")), group(&mut stage, "pids", "lab-pids"));
+    let (cpu, frozen) = (group(&mut stage, "cpu,cpuacct", "lab-cpu"), group(&mut stage, "freezer", "lab-frozen"));
+    stage.path = "lab-".into();
+    write(&pids.join("pids.max"), "20");
+    if is_v2() {
+        write(&cpu.join("cpu.max"), "10000 100000");
+    } else {
+        write(&cpu.join("cpu.cfs_period_us"), "100000");
+        write(&cpu.join("cpu.cfs_quota_us"), "10000");
+    }
+    stage.actor(&["spins-in", cpu.to_str().expect("utf-8")]);
+    stage.actor(&["forks-in", pids.to_str().expect("utf-8")]);
+    stage.actor(&["sleeps-in", frozen.to_str().expect("utf-8")]);
+    let (file, freeze, thaw) =
+        if is_v2() { ("cgroup.freeze", "1", "0") } else { ("freezer.state", "FROZEN", "THAWED") };
+    write(&frozen.join(file), freeze);
+    let file = frozen.join(file);
+    stage.release.push(Cleanup(Some(Box::new(move || write(&file, thaw)))));
+    if let Some(high) = high {
+        write(&high.join("memory.high"), "20M");
+        stage.actor(&["eats-in", high.to_str().expect("utf-8")]);
+    }
+    stage
+}
+
+fn enter(dir: &str) {
+    write(&Path::new(dir).join("cgroup.procs"), &std::process::id().to_string());
+}
+
+fn spins_in(args: &[&str]) {
+    enter(args[0]);
+    ready();
+    while std::hint::black_box(true) {}
+}
+
+/// Asks for more tasks than its cgroup may have, again and again.
+fn forks_in(args: &[&str]) {
+    enter(args[0]);
+    ready();
+    let mut threads = 0;
+    loop {
+        let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| forever());
+        threads += u32::from(started.is_ok());
+        assert!(threads < 20, "the limit holds");
+        sleep(Duration::from_millis(200));
+    }
+}
+
+fn sleeps_in(args: &[&str]) {
+    enter(args[0]);
+    ready();
+    forever()
+}
+
+/// Takes memory in a cgroup that is slowed down for it.
+fn eats_in(args: &[&str]) {
+    enter(args[0]);
+    ready();
+    let mut held = Vec::new();
+    loop {
+        held.push(vec![1_u8; 1 << 20]);
+    }
 }

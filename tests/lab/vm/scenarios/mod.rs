@@ -2,4 +2,8 @@
 
 pub mod calm;
 pub mod cgroup_limits;
+pub mod lockup;
+pub mod memory;
+pub mod net;
+pub mod storage;
 pub mod stuck;
