@@ -49,6 +49,12 @@ impl Playback {
         self.player.due_in()
     }
 
+    /// Whether it plays.
+    #[must_use]
+    pub fn is_playing(&self) -> bool {
+        self.player.is_playing()
+    }
+
     /// Whether there is no sample after the one that is shown.
     #[must_use]
     pub fn is_at_end(&self) -> bool {

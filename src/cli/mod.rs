@@ -8,6 +8,7 @@ mod kill;
 mod log;
 mod man;
 mod out;
+mod record;
 mod recording;
 mod reel;
 mod replay;

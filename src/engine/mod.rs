@@ -73,6 +73,12 @@ impl Engine {
         }
     }
 
+    /// How it looks.
+    #[must_use]
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
     /// Asks for the histories of one more subject in the frames to come.
     pub fn set_focus(&mut self, subject: Option<Subject>) {
         self.focus = subject;

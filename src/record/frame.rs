@@ -1,5 +1,6 @@
 //! Frames: what stands in a recording one after the other. `docs/recording.md` has the bytes.
 
+use super::{Note, RecordError};
 use crc32fast::hash;
 
 /// Bytes before every frame's body.
@@ -69,6 +70,17 @@ pub struct Frame {
     pub wall_unix_ns: i64,
     /// Its content.
     pub body: Vec<u8>,
+}
+
+impl Frame {
+    /// A note as a frame.
+    ///
+    /// # Errors
+    /// None that a note can cause.
+    pub fn note(wall_unix_ns: i64, note: &Note) -> Result<Self, RecordError> {
+        let body = serde_json::to_vec(note).map_err(std::io::Error::from)?;
+        Ok(Self { kind: FrameKind::Note, wall_unix_ns, body })
+    }
 }
 
 /// What stands before a body.

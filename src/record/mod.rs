@@ -9,6 +9,7 @@ mod log;
 mod note;
 mod parts;
 mod reader;
+mod ring;
 mod sample;
 mod shape;
 mod shred;
@@ -21,6 +22,7 @@ pub use frame::{Frame, FrameKind};
 pub use log::Log;
 pub use note::{FindingNote, Header, Lost, Mark, Note};
 pub use reader::{Checkpoint, Gap, Reader};
+pub use ring::Ring;
 pub use writer::{KEY_SPAN_NS, Sink, Writer};
 
 /// Why something can't be recorded or read.

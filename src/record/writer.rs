@@ -82,8 +82,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// A sink that does not take it.
     pub fn note(&mut self, wall_unix_ns: i64, note: &Note) -> Result<(), RecordError> {
-        let body = serde_json::to_vec(note).map_err(std::io::Error::from)?;
-        let put = self.put(Frame { kind: FrameKind::Note, wall_unix_ns, body });
+        let put = self.put(Frame::note(wall_unix_ns, note)?);
         put.map_err(|why| RecordError::Value(why.to_string()))
     }
 
@@ -96,6 +95,12 @@ impl<S: Sink> Writer<S> {
     /// The sink.
     pub fn sink(&mut self) -> &mut S {
         &mut self.sink
+    }
+
+    /// The sink, to look at.
+    #[must_use]
+    pub fn sink_ref(&self) -> &S {
+        &self.sink
     }
 
     /// The sink, at the end.

@@ -54,6 +54,12 @@ impl Player {
         self.next
     }
 
+    /// Whether it plays.
+    #[must_use]
+    pub fn is_playing(&self) -> bool {
+        self.speed.is_some()
+    }
+
     /// Plays on, `speed` times as fast as it happened; `None` holds.
     pub fn play(&mut self, speed: Option<f64>) {
         self.speed = speed.filter(|s| s.is_finite() && *s > 0.0);

@@ -1,10 +1,12 @@
 //! The thread between a source and the screen: snapshots in, frames out, only the newest kept.
 
+use super::kept::Kept;
 use crate::app::{self, Recording};
+use crate::collect::{now, wall_unix_ns};
 use crate::engine::Engine;
 use crate::model::Frame;
 use crate::playback::Playback;
-use crate::record::RecordError;
+use crate::record::{Mark, Note, RecordError};
 use crate::snapshot::Subject;
 use crate::source::Source;
 use std::io;
@@ -31,6 +33,8 @@ pub enum Wish {
     Focus(Option<Subject>),
     /// To move in the recording.
     Playback(app::Playback),
+    /// To keep a mark with this text.
+    Mark(String),
 }
 
 /// The screen's end of a feed. Dropping it ends the thread after its sample.
@@ -56,7 +60,8 @@ impl Feed {
     /// # Errors
     /// When no thread can be started.
     pub fn live(source: Box<dyn Source>, engine: Engine) -> io::Result<Self> {
-        Self::start(Some(LiveSide { source, engine, frame: Arc::default() }), None)
+        let kept = Kept::new().map_err(io::Error::other)?;
+        Self::start(Some(LiveSide { source, engine, frame: Arc::default(), kept }), None)
     }
 
     /// Starts the thread over a recording, at a time of it, or playing from its start.
@@ -71,7 +76,7 @@ impl Feed {
         let (publish, shown) = watch::channel(Shown::default());
         let (tell, notices) = mpsc::unbounded_channel();
         let (wishes, wanted) = channel();
-        let desk = Desk { live, tape, publish, tell };
+        let desk = Desk { live, tape, focus: None, publish, tell };
         let body = move || desk.run(&wanted);
         std::thread::Builder::new().name("feed".into()).stack_size(STACK_BYTES).spawn(body)?;
         Ok(Self { shown, notices, wishes })
@@ -100,13 +105,17 @@ struct LiveSide {
     source: Box<dyn Source>,
     engine: Engine,
     frame: Arc<Frame>,
+    kept: Kept,
 }
 
 impl LiveSide {
     /// Takes a look; false when there are no more.
     fn look(&mut self) -> bool {
         let Some(snap) = self.source.look() else { return false };
-        self.frame = Arc::new(self.engine.step(snap));
+        let snap = Arc::new(snap);
+        self.kept.take(&snap, &self.engine);
+        self.frame = Arc::new(self.engine.step_shared(snap));
+        self.kept.note(&self.frame);
         true
     }
 }
@@ -115,6 +124,8 @@ struct Desk {
     live: Option<LiveSide>,
     /// The recording that is shown, instead of the host where there is one.
     tape: Option<(Playback, Arc<Recording>)>,
+    /// The subject of the open drill-down.
+    focus: Option<Subject>,
     publish: watch::Sender<Shown>,
     tell: mpsc::UnboundedSender<String>,
 }
@@ -158,13 +169,11 @@ impl Desk {
     /// Plays the recording on when that is due; false when nobody looks any more.
     fn play_on(&mut self) -> bool {
         let Some((playback, _)) = self.tape.as_mut().filter(|(p, _)| p.due_in().is_zero()) else { return true };
-        match playback.advance() {
-            Ok(Some(frame)) => {
-                let frame = Arc::clone(frame);
-                self.show(frame)
-            }
+        let moved = playback.advance().map(|frame| frame.map(Arc::clone));
+        match moved {
             // What has been rewound and played to its end goes on live.
-            Ok(None) if self.live.is_some() => self.go_live(),
+            Ok(Some(_)) if playback.is_at_end() && self.live.is_some() => self.go_live(),
+            Ok(Some(frame)) => self.show(frame),
             Ok(None) => true,
             Err(e) => self.fail(&e),
         }
@@ -178,10 +187,23 @@ impl Desk {
                 self.move_to(to);
                 false
             }
+            Wish::Mark(text) => {
+                let mark = Mark { at: now(), wall_unix_ns: wall_unix_ns(), text: text.into() };
+                self.keep(mark.wall_unix_ns, &Note::Mark(mark));
+                let _ = self.tell.send("marked".into());
+                false
+            }
+        }
+    }
+
+    fn keep(&mut self, wall_unix_ns: i64, note: &Note) {
+        if let Some(live) = &mut self.live {
+            live.kept.add(wall_unix_ns, note);
         }
     }
 
     fn focus(&mut self, subject: Option<Subject>) -> bool {
+        self.focus.clone_from(&subject);
         if let Some((playback, _)) = &mut self.tape {
             let shown = playback.set_focus(subject).map(Arc::clone);
             match shown {
@@ -200,9 +222,13 @@ impl Desk {
     }
 
     fn move_to(&mut self, to: app::Playback) {
-        if to == app::Playback::Live {
-            self.go_live();
-            return;
+        match to {
+            app::Playback::Live => {
+                self.go_live();
+                return;
+            }
+            app::Playback::Rewind => return self.rewind(),
+            _ => {}
         }
         let Some((playback, _)) = &mut self.tape else { return };
         let moved = match to {
@@ -225,6 +251,26 @@ impl Desk {
             Ok(frame) => self.show(frame),
             Err(e) => self.fail(&e),
         };
+    }
+
+    /// Opens the ring at its end.
+    fn rewind(&mut self) {
+        let Some(live) = self.live.as_ref().filter(|_| self.tape.is_none()) else { return };
+        let opened = live.kept.rewind(live.engine.options()).and_then(|(mut playback, recording)| {
+            playback.set_focus(self.focus.clone())?;
+            playback.seek(recording.to_unix_ns)?;
+            Ok((playback, Arc::new(recording)))
+        });
+        match opened {
+            Ok(tape) => {
+                let frame = Arc::clone(tape.0.frame());
+                self.tape = Some(tape);
+                self.show(frame);
+            }
+            Err(e) => {
+                self.fail(&e);
+            }
+        }
     }
 
     fn go_live(&mut self) -> bool {

@@ -3,6 +3,7 @@
 mod deep;
 pub mod feed;
 mod hands;
+mod kept;
 mod signals;
 mod terminal;
 
@@ -179,7 +180,8 @@ impl Loop {
                 Effect::Redraw => dirty = true,
                 Effect::Focus(subject) => self.feed.wish(Wish::Focus(subject)),
                 Effect::Playback(to) => self.feed.wish(Wish::Playback(to)),
-                Effect::SaveRing | Effect::Record | Effect::Mark(_) => {}
+                Effect::Mark(text) => self.feed.wish(Wish::Mark(text)),
+                Effect::SaveRing | Effect::Record => {}
                 Effect::Quit => return Some(End::Quit),
                 other => {
                     if let Some(hands) = &mut self.hands {

@@ -1,0 +1,3 @@
+//! Recording.
+
+pub mod findings;
