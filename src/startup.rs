@@ -8,7 +8,7 @@
 //! Nothing here fails: each step says what it got, or what would give it.
 
 use crate::collect::Roots;
-use crate::collect::readers::{Pools, Readers};
+use crate::collect::readers::{Pools, Readers, Request};
 use crate::snapshot::Gap;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -53,17 +53,7 @@ impl Startup {
 /// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
 #[must_use]
 pub fn prepare(roots: &Roots) -> Startup {
-    let few = |count| Readers::start_few(&roots.proc, count);
-    let (tasks, files, names, deep) = (Readers::start(&roots.proc), Readers::start(&roots.proc), few(1), few(2));
-    let forked = match (&tasks, &files, &names, &deep) {
-        (Ok(tasks), Ok(files), Ok(names), Ok(deep)) => {
-            Ok(format!("{} processes", tasks.alive() + files.alive() + names.alive() + deep.alive()))
-        }
-        (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => {
-            Err(gap("helper processes for reads that can hang", *error, "room for 9 processes"))
-        }
-    };
-    let readers = Pools { tasks: tasks.ok(), files: files.ok(), names: names.ok(), deep: deep.ok() };
+    let (forked, readers) = fork_readers(roots);
     let steps = vec![
         Step { what: "readers", got: forked },
         Step { what: "spared by the OOM killer", got: spare_from_oom() },
@@ -73,6 +63,25 @@ pub fn prepare(roots: &Roots) -> Startup {
     ];
     let spare = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
     Startup { readers, spare, steps }
+}
+
+/// Forks the pools of readers, those of the collectors first: what fails is missing, the others work.
+fn fork_readers(roots: &Roots) -> (Result<String, Gap>, Pools) {
+    fn start<R: Request>(roots: &Roots, count: usize, failed: &mut Option<Errno>) -> Option<Readers<R>> {
+        Readers::start_few(&roots.proc, count).map_err(|error| *failed = Some(error)).ok()
+    }
+    let mut failed = None;
+    let mut pools =
+        Pools { tasks: start(roots, 3, &mut failed), files: start(roots, 3, &mut failed), ..Pools::default() };
+    pools.names = start(roots, 1, &mut failed);
+    pools.deep = start(roots, 1, &mut failed);
+    pools.act_tasks = start(roots, 2, &mut failed);
+    pools.act_files = start(roots, 1, &mut failed);
+    let forked = match failed {
+        None => Ok(format!("{} processes", pools.pids().count())),
+        Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 11 processes")),
+    };
+    (forked, pools)
 }
 
 fn gap(what: &str, error: Errno, fix: &str) -> Gap {

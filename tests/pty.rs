@@ -175,6 +175,32 @@ fn panes_come_by_their_keys_and_q_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_process_is_ended_from_its_row_after_its_plan() {
+    let mut victim = std::process::Command::new("sleep").arg("86399.5").spawn().unwrap();
+    let mut terminal = Terminal::start(&[], "xterm");
+    terminal.master.resize(size(120, 40)).unwrap();
+    terminal.screen = parser(120, 40);
+    terminal.wait_for("the first screen", is_up);
+    terminal.press("3v");
+    terminal.wait_for("all processes", |s| s.contents().contains("COMMAND"));
+    terminal.press(&format!("\\pid={}\r", victim.id()));
+    terminal.wait_for("its row", |s| s.contents().contains("▸") && s.contents().contains("sleep 86399.5"));
+    terminal.press("k");
+    terminal.wait_for("the plan", |s| s.contents().contains("SIGTERM ends it") && s.contents().contains("Enter do it"));
+    assert!(victim.try_wait().unwrap().is_none(), "nothing is sent before the plan was seen");
+    terminal.press("\r");
+    // Its parent, this test, does not wait for it yet.
+    terminal.wait_for("the outcome", |s| s.contents().contains("not reaped") || s.contents().contains("exited in"));
+    let status = victim.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    terminal.press("\x1b");
+    terminal.wait_for("the table again", |s| s.contents().contains("COMMAND"));
+    terminal.press("q");
+    assert_eq!(terminal.end().exit_code(), 0);
+    terminal.assert_given_back();
+}
+
+#[test]
 fn it_survives_a_tiny_window_and_grows_again() {
     let mut terminal = Terminal::start(&["--ascii"], "screen");
     terminal.wait_for("the first screen", is_up);

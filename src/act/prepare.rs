@@ -49,6 +49,14 @@ pub(super) enum Work {
     Nothing,
 }
 
+impl Prepared {
+    /// Gives back the processes it holds: for another plan.
+    #[must_use]
+    pub fn into_pins(self) -> Vec<Pin> {
+        self.pins.into_iter().flatten().collect()
+    }
+}
+
 impl Act {
     /// Reads the kernel, and says what `action` would do. `pins` are the processes that were pinned when they were
     /// selected; of others the action's own keys are pinned now. `known` saves reading again what a look has seen.

@@ -1,5 +1,6 @@
 //! The live screens: keys, frames, signals and the clock in; the terminal out.
 
+mod acts;
 mod deep;
 pub mod feed;
 mod hands;
@@ -12,6 +13,7 @@ use super::setup::{Host, Settings};
 use crate::app::{App, AppOptions, Effect, Event, Recording};
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
+use crate::snapshot::Snapshot;
 use crate::source::Live;
 use anyhow::Context as _;
 use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
@@ -71,7 +73,8 @@ pub fn screens(options: AppOptions, feed: Feed, hands: Option<Hands>) -> anyhow:
     let screen = terminal::enter().context("the terminal can't be taken")?;
     let zone = TimeZone::system();
     let app = App::new(options);
-    let end = runtime.block_on(Loop { app, screen, feed, hands, recording: None, zone }.run(signals));
+    let end =
+        runtime.block_on(Loop { app, screen, feed, hands, recording: None, known: Arc::default(), zone }.run(signals));
     terminal::leave();
     match end {
         End::Quit => Ok(0),
@@ -99,6 +102,8 @@ struct Loop {
     hands: Option<Hands>,
     /// The recording that is shown.
     recording: Option<Arc<Recording>>,
+    /// The newest live look.
+    known: Arc<Snapshot>,
     /// Read once: looking it up later could wait for a sick disk.
     zone: TimeZone,
 }
@@ -155,6 +160,9 @@ impl Loop {
     /// A picture, and the recording it is from where that is another one.
     fn show(&mut self, shown: Shown) -> Option<End> {
         let mut effects = Vec::new();
+        if shown.recording.is_none() {
+            self.known = Arc::clone(&shown.frame.snap);
+        }
         let same = |a: &Arc<Recording>, b: &Arc<Recording>| Arc::ptr_eq(a, b);
         let is_known = match (&self.recording, &shown.recording) {
             (Some(a), Some(b)) => same(a, b),
@@ -185,7 +193,7 @@ impl Loop {
                 Effect::Quit => return Some(End::Quit),
                 other => {
                     if let Some(hands) = &mut self.hands {
-                        hands.carry_out(&other);
+                        hands.carry_out(other, Some(Arc::clone(&self.known)));
                     }
                 }
             }

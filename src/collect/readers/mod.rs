@@ -46,13 +46,18 @@ pub struct Pools {
     pub names: Option<Readers<FileAsk>>,
     /// For deep reads of a drill-down.
     pub deep: Option<Readers<FileAsk>>,
+    /// For the plans of the screens: command lines and stacks.
+    pub act_tasks: Option<Readers>,
+    /// The same: files of container runtimes and units.
+    pub act_files: Option<Readers<FileAsk>>,
 }
 
 impl Pools {
     /// Process ids of all readers.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
-        let files = self.files.iter().chain(&self.names).chain(&self.deep).flat_map(Readers::pids);
-        self.tasks.iter().flat_map(Readers::pids).chain(files)
+        let files = [&self.files, &self.names, &self.deep, &self.act_files];
+        let files = files.into_iter().flatten().flat_map(Readers::pids);
+        self.tasks.iter().chain(&self.act_tasks).flat_map(Readers::pids).chain(files)
     }
 }
 
