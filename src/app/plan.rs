@@ -340,7 +340,9 @@ fn outcome_role(outcome: &Outcome) -> Role {
 }
 
 fn outcome_words(outcome: &Outcome) -> String {
-    let after = if outcome.after_ms < 60_000 {
+    let after = if outcome.after_ms < 100 {
+        format!("{} ms", outcome.after_ms)
+    } else if outcome.after_ms < 60_000 {
         format!("{:.1} s", outcome.after_ms as f64 / 1000.0)
     } else {
         num::span(outcome.after_ms as f64 / 1000.0)
@@ -354,7 +356,10 @@ fn outcome_words(outcome: &Outcome) -> String {
         OutcomeKind::Respawned => format!("exited, and was started anew within {after}"),
         OutcomeKind::Done => "done".into(),
     };
-    if outcome.detail.is_empty() { words } else { format!("{words}: {}", outcome.detail) }
+    // When it ended is said already.
+    let said =
+        outcome.detail.is_empty() || outcome.result == OutcomeKind::Exited && outcome.detail.starts_with("ended");
+    if said { words } else { format!("{words}: {}", outcome.detail) }
 }
 
 /// What became of it, in one line, for whoever has left the layer.
