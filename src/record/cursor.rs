@@ -159,9 +159,12 @@ impl Cursor {
         if !head.kind.is_sample() {
             return Ok(Step::Other);
         }
-        let is_key = head.kind == FrameKind::Key;
         let taken = match source.body(place, &head)? {
-            Some(body) => self.decoder.take(&body, is_key),
+            Some(body) if head.kind == FrameKind::Key => {
+                let base = self.inner.base(place, &body)?;
+                self.decoder.take_key(&body, base.as_deref())
+            }
+            Some(body) => self.decoder.take_delta(&body),
             None => Err(RecordError::Damaged("its checksum is wrong")),
         };
         if taken.is_err() {

@@ -17,6 +17,8 @@ pub enum FrameKind {
     Header,
     /// `K`: a sample that needs no other.
     Key,
+    /// `B`: what keyframes after it lean on; it comes twice.
+    Base,
     /// `D`: a sample as the difference from the one before.
     Delta,
     /// `C`: what the engine knew after the sample before it.
@@ -34,6 +36,7 @@ impl FrameKind {
         match self {
             Self::Header => b'H',
             Self::Key => b'K',
+            Self::Base => b'B',
             Self::Delta => b'D',
             Self::Checkpoint => b'C',
             Self::Note => b'N',
@@ -46,6 +49,7 @@ impl FrameKind {
         match letter {
             b'H' => Self::Header,
             b'K' => Self::Key,
+            b'B' => Self::Base,
             b'D' => Self::Delta,
             b'C' => Self::Checkpoint,
             b'N' => Self::Note,

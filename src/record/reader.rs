@@ -5,11 +5,12 @@ use super::frame::FrameKind;
 use super::index::Index;
 use super::log::Layout;
 use super::note::FORMAT;
+use super::sample::{Base, base_id};
 use super::source::Source;
 use super::{Header, Note, RecordError};
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,33 @@ pub(super) struct Inner {
     pub(super) index: Index,
     header: Header,
     header_is_copy: bool,
+    /// The base that was needed last.
+    base: Mutex<Option<Arc<Base>>>,
+}
+
+impl Inner {
+    /// The base that the keyframe at `place` leans on; `None` when it needs none or it can't be read.
+    pub(super) fn base(&self, place: u64, body: &[u8]) -> Result<Option<Arc<Base>>, RecordError> {
+        let Ok(id) = base_id(body) else { return Ok(None) };
+        if id == 0 {
+            return Ok(None);
+        }
+        let mut kept = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = kept.as_ref().filter(|base| base.id == id) {
+            return Ok(Some(Arc::clone(base)));
+        }
+        let bases = || self.index.entries.iter().filter(|e| e.kind == FrameKind::Base);
+        // It stands before; where that one is damaged its copy stands a keyframe later.
+        let before = bases().rev().filter(|e| e.place < place).take(2);
+        let after = bases().filter(|e| e.place > place).take(2);
+        for entry in before.chain(after) {
+            let frame = self.source.frame(entry.place)?;
+            if let Some(base) = frame.and_then(|f| Base::unpack(&f.body).ok()).filter(|base| base.id == id) {
+                return Ok(Some(Arc::clone(kept.insert(Arc::new(base)))));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Reader {
@@ -92,7 +120,7 @@ impl Reader {
         if header.format > FORMAT {
             return Err(RecordError::Newer);
         }
-        Ok(Self { inner: Arc::new(Inner { source, index, header, header_is_copy }) })
+        Ok(Self { inner: Arc::new(Inner { source, index, header, header_is_copy, base: Mutex::default() }) })
     }
 
     /// Who recorded, in the file's first session.

@@ -1,7 +1,8 @@
 //! Snapshots as the bodies of frames, and back. `docs/recording.md` has the bytes.
 //!
 //! A keyframe starts a stream of zstd and is told as a difference from nothing; the frames after it continue both. So
-//! a keyframe needs nothing before it, and a delta needs all frames since its keyframe.
+//! a keyframe needs nothing before it but the base that its stream may lean on, a keyframe's content that stands in the
+//! file twice; and a delta needs all frames since its keyframe.
 
 use super::delta::{Differ, Rows, Undiffer};
 use super::shape::{Columns, Kind, NodeId, ROOT, Shape, Strings};
@@ -9,7 +10,7 @@ use super::shred::Shredder;
 use super::tape::{Bytes, Tape, TapeReader, put_varint};
 use super::{RecordError, gather, parts};
 use crate::snapshot::{Snapshot, Text};
-use zstd::stream::raw::{Decoder, Encoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 /// Where size stops falling for what it costs; see `docs/recording.md`.
 const LEVEL: i32 = 3;
@@ -19,6 +20,53 @@ const RAW_MAX: usize = 64 << 20;
 const NODES_MAX: usize = 1 << 16;
 const DEPTH_MAX: u8 = 48;
 const OUT_STEP: usize = 64 << 10;
+/// What a stream may reach back over, as a power of two; level 3 makes 21.
+const WINDOW_LOG_MAX: u32 = 23;
+/// Keyframes that lean on one base.
+const BASE_KEYS: u32 = 60;
+
+/// Content that keyframes lean on. What hardly changes, names above all, is then said once an hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    /// Checksum of the content; never 0.
+    pub(super) id: u32,
+    pub(super) content: Vec<u8>,
+}
+
+impl Base {
+    fn of(raw: &[u8]) -> Self {
+        // zstd takes content that starts like one of its own dictionaries for such a one.
+        let content = [&[0], raw].concat();
+        Self { id: crc32fast::hash(&content).max(1), content }
+    }
+
+    /// As the body of a frame.
+    pub(super) fn pack(&self) -> Result<Vec<u8>, RecordError> {
+        let mut body = Vec::new();
+        put_varint(&mut body, self.content.len() as u64);
+        body.extend(zstd::bulk::compress(&self.content, LEVEL)?);
+        Ok(body)
+    }
+
+    /// From the body of a frame.
+    pub(super) fn unpack(body: &[u8]) -> Result<Self, RecordError> {
+        let mut bytes = Bytes(body);
+        let len = raw_len(&mut bytes)?;
+        let content = zstd::bulk::decompress(bytes.0, len)?;
+        Ok(Self { id: crc32fast::hash(&content).max(1), content })
+    }
+}
+
+/// The length of what is unpacked, where it is not too much.
+fn raw_len(bytes: &mut Bytes<'_>) -> Result<usize, RecordError> {
+    let len = usize::try_from(bytes.varint()?).ok().filter(|len| *len <= RAW_MAX);
+    len.ok_or(RecordError::Damaged("it unpacks to too much"))
+}
+
+/// The number of the base that a keyframe's body leans on; 0 for none.
+pub(super) fn base_id(body: &[u8]) -> Result<u32, RecordError> {
+    u32::try_from(Bytes(body).varint()?).map_err(|_| RecordError::Damaged("no such base"))
+}
 
 /// Makes the bodies of keyframes and deltas.
 pub(super) struct SampleEncoder {
@@ -34,11 +82,19 @@ pub(super) struct SampleEncoder {
     tape: Tape,
     raw: Vec<u8>,
     zstd: Encoder<'static>,
+    /// Whether keyframes may lean on a base.
+    leans: bool,
+    base: Option<Base>,
+    /// Keyframes since the base.
+    base_keys: u32,
 }
 
 impl SampleEncoder {
-    pub(super) fn new() -> Result<Self, RecordError> {
+    pub(super) fn new(leans: bool) -> Result<Self, RecordError> {
         Ok(Self {
+            leans,
+            base: None,
+            base_keys: 0,
             shape: Shape::default(),
             old: Columns::default(),
             new: Columns::default(),
@@ -55,10 +111,13 @@ impl SampleEncoder {
 
     /// The body for `snap`; a keyframe when asked for, or when nothing stands before it.
     pub(super) fn encode(&mut self, snap: &Snapshot, as_key: bool) -> Result<Vec<u8>, RecordError> {
-        if as_key || self.before.is_none() {
-            self.start_over()?;
+        if as_key {
+            self.before = None;
         }
         let is_first = self.before.is_none();
+        if is_first {
+            self.start_over();
+        }
         self.new.clear();
         self.new_keys.clear();
         let mut shredder = Shredder::new(&mut self.shape, &mut self.new, &mut self.new_keys, &mut self.strings);
@@ -79,20 +138,46 @@ impl SampleEncoder {
                 self.old_keys.renew(id, &mut self.new_keys);
             });
         }
+        if is_first {
+            self.start_stream()?;
+        }
+        let body = self.pack(is_first)?;
         self.before = Some(snap.clone());
-        self.pack()
+        Ok(body)
     }
 
-    fn start_over(&mut self) -> Result<(), RecordError> {
+    /// The base, and how many keyframes have leaned on it.
+    pub(super) fn base(&self) -> Option<(&Base, u32)> {
+        self.base.as_ref().map(|base| (base, self.base_keys))
+    }
+
+    /// Makes a new base with the next sample, a keyframe.
+    pub(super) fn forget_base(&mut self) {
+        self.base = None;
+        self.before = None;
+    }
+
+    /// Starts the stream of a keyframe whose content is in `raw`.
+    fn start_stream(&mut self) -> Result<(), RecordError> {
+        if self.leans && (self.base.is_none() || self.base_keys >= BASE_KEYS) {
+            self.base = Some(Base::of(&self.raw));
+            self.base_keys = 0;
+        }
+        self.base_keys += 1;
+        match &self.base {
+            Some(base) => self.zstd = Encoder::with_dictionary(LEVEL, &base.content)?,
+            None => self.zstd.reinit()?,
+        }
+        Ok(())
+    }
+
+    fn start_over(&mut self) {
         self.old.clear();
         self.old_keys.clear();
         self.strings.clear();
         self.told = 1;
-        self.before = None;
         self.tape = Tape::default();
         self.raw.clear();
-        self.zstd.reinit()?;
-        Ok(())
     }
 
     /// The strings and nodes that are new since the last frame.
@@ -115,8 +200,11 @@ impl SampleEncoder {
     }
 
     /// Packs the raw body, so that it can be unpacked without what follows.
-    fn pack(&mut self) -> Result<Vec<u8>, RecordError> {
+    fn pack(&mut self, is_key: bool) -> Result<Vec<u8>, RecordError> {
         let mut body = Vec::with_capacity(self.raw.len() / 4 + 64);
+        if is_key {
+            put_varint(&mut body, self.base.as_ref().map_or(0, |base| base.id).into());
+        }
         put_varint(&mut body, self.raw.len() as u64);
         let mut input = InBuffer::around(&self.raw);
         while input.pos() < self.raw.len() {
@@ -183,8 +271,26 @@ impl SampleDecoder {
         })
     }
 
-    /// Takes in a body. After an error only a keyframe can be taken.
-    pub(super) fn take(&mut self, body: &[u8], is_key: bool) -> Result<(), RecordError> {
+    /// Takes in the body of a keyframe, with the base that it leans on.
+    pub(super) fn take_key(&mut self, body: &[u8], base: Option<&Base>) -> Result<(), RecordError> {
+        self.is_whole = false;
+        let mut bytes = Bytes(body);
+        let wanted = bytes.varint()?;
+        self.zstd = match base {
+            Some(base) if u64::from(base.id) == wanted => Decoder::with_dictionary(&base.content)?,
+            _ if wanted == 0 => Decoder::new()?,
+            _ => return Err(RecordError::Damaged("what it leans on is missing")),
+        };
+        self.zstd.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
+        self.take(bytes.0, true)
+    }
+
+    /// Takes in the body of a delta. After an error only a keyframe can be taken.
+    pub(super) fn take_delta(&mut self, body: &[u8]) -> Result<(), RecordError> {
+        self.take(body, false)
+    }
+
+    fn take(&mut self, body: &[u8], is_key: bool) -> Result<(), RecordError> {
         if is_key {
             self.shape = Shape::default();
             self.depths = vec![0];
@@ -192,7 +298,6 @@ impl SampleDecoder {
             self.strings.clear();
             self.stale = 0;
             self.last = Snapshot::default();
-            self.zstd.reinit()?;
         } else if !self.is_whole {
             return Err(RecordError::NoKeyframe);
         }
@@ -213,8 +318,7 @@ impl SampleDecoder {
 
     fn unpack(&mut self, body: &[u8]) -> Result<(), RecordError> {
         let mut bytes = Bytes(body);
-        let len = usize::try_from(bytes.varint()?).ok().filter(|len| *len <= RAW_MAX);
-        let len = len.ok_or(RecordError::Damaged("it unpacks to too much"))?;
+        let len = raw_len(&mut bytes)?;
         self.raw.clear();
         let mut input = InBuffer::around(bytes.0);
         loop {

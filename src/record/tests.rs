@@ -36,7 +36,7 @@ fn second(n: u64) -> i64 {
 
 /// A recording of these seconds, each with 40 tasks.
 fn recording(seconds: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new()).unwrap();
+    let mut writer = Writer::with_base(Vec::new()).unwrap();
     for n in seconds {
         let snap = snapshot(n, 40);
         let checkpoint = writer.wants_checkpoint(snap.wall_unix_ns).then(|| n.to_le_bytes());

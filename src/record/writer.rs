@@ -34,12 +34,26 @@ pub struct Writer<S> {
 }
 
 impl<S: Sink> Writer<S> {
-    /// A writer whose first sample is a keyframe.
+    /// A writer whose keyframes need no other frame: any of them may be the first that is kept.
     ///
     /// # Errors
     /// No memory for the compressor.
     pub fn new(sink: S) -> Result<Self, RecordError> {
-        Ok(Self { sink, encoder: SampleEncoder::new()?, key_unix_ns: None, lost: None })
+        Ok(Self { sink, encoder: SampleEncoder::new(false)?, key_unix_ns: None, lost: None })
+    }
+
+    /// A writer for a file: its keyframes lean on a base, which makes them a quarter as long.
+    ///
+    /// # Errors
+    /// No memory for the compressor.
+    pub fn with_base(sink: S) -> Result<Self, RecordError> {
+        Ok(Self { encoder: SampleEncoder::new(true)?, ..Self::new(sink)? })
+    }
+
+    /// Makes the next sample a keyframe that needs nothing before it: the sink lost what it had taken.
+    pub fn start_over(&mut self) {
+        self.encoder.forget_base();
+        self.key_unix_ns = None;
     }
 
     /// Whether a sample taken at `wall_unix_ns` would be a keyframe: then a checkpoint is welcome.
@@ -58,7 +72,8 @@ impl<S: Sink> Writer<S> {
         let is_key = self.wants_checkpoint(wall_unix_ns);
         let body = self.encoder.encode(snap, is_key)?;
         let kind = if is_key { FrameKind::Key } else { FrameKind::Delta };
-        if let Err(why) = self.put(Frame { kind, wall_unix_ns, body }) {
+        let put = self.put_base(wall_unix_ns, is_key)?.and_then(|()| self.put(Frame { kind, wall_unix_ns, body }));
+        if let Err(why) = put {
             self.lose(wall_unix_ns, why);
             return Ok(());
         }
@@ -109,12 +124,23 @@ impl<S: Sink> Writer<S> {
         self.sink
     }
 
+    /// The base stands before the first keyframe that leans on it, and once more before the second.
+    fn put_base(&mut self, wall_unix_ns: i64, is_key: bool) -> Result<Result<(), Text>, RecordError> {
+        match self.encoder.base() {
+            Some((base, 1 | 2)) if is_key => {
+                let body = base.pack()?;
+                Ok(self.put(Frame { kind: FrameKind::Base, wall_unix_ns, body }))
+            }
+            _ => Ok(Ok(())),
+        }
+    }
+
     fn put(&mut self, frame: Frame) -> Result<(), Text> {
         self.sink.put(frame)
     }
 
     fn lose(&mut self, wall_unix_ns: i64, why: Text) {
-        self.key_unix_ns = None;
+        self.start_over();
         let lost = self.lost.get_or_insert_with(|| Lost { from_unix_ns: wall_unix_ns, ..Lost::default() });
         lost.to_unix_ns = wall_unix_ns;
         lost.samples += 1;
