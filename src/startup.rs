@@ -8,18 +8,24 @@
 //! Nothing here fails: each step says what it got, or what would give it.
 
 use crate::collect::Roots;
-use crate::collect::readers::{Pools, Readers, Request};
+use crate::collect::readers::{Pools, Readers, Request, detach, exit};
+use crate::record::{self, Helper};
 use crate::snapshot::Gap;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::MlockAllFlags;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 /// Stack of a lane's thread, bytes. `MCL_FUTURE` makes all of it resident, so it is small; the deepest lane needs far
 /// less.
 pub const LANE_STACK_BYTES: usize = 256 * 1024;
+/// Writing processes.
+const WRITERS: usize = 2;
+/// Room asked for in the pipe to one: most samples go into it whole.
+const PIPE_BYTES: usize = 1 << 20;
 /// Nice value while sampling: ahead of what makes the host busy, behind what keeps it alive.
 const NICE: i32 = -10;
 
@@ -82,6 +88,53 @@ fn fork_readers(roots: &Roots) -> (Result<String, Gap>, Pools) {
         Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 11 processes")),
     };
     (forked, pools)
+}
+
+/// Processes that write recordings, one that does and one for when it dies. As [`prepare`], and before it: they must not
+/// hold what that opens.
+///
+/// They end when their orders do, and not by the signals that end whytop: what has been sampled is still written.
+///
+/// # Errors
+/// When no pipe or process can be made.
+pub fn fork_writers() -> Result<Vec<Helper>, Errno> {
+    (0..WRITERS).map(|_| fork_writer()).collect()
+}
+
+fn fork_writer() -> Result<Helper, Errno> {
+    let (orders_out, orders_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (reports_out, reports_in) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // An ordinary user may have used up the room for pipes; the queue is then the longer.
+    let _ = rustix::pipe::fcntl_setpipe_size(&orders_in, PIPE_BYTES);
+    for ours in [&orders_in, &reports_in, &reports_out] {
+        rustix::fs::fcntl_setfl(ours, OFlags::NONBLOCK)?;
+    }
+    #[expect(unsafe_code, reason = "fork(2) has no safe wrapper")]
+    // SAFETY: no other thread exists yet, so the child may do all that its parent might; it leaves by `exit`.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        0 => {
+            let _ = std::panic::catch_unwind(|| {
+                detach(c"whytop-writer", [orders_out.as_raw_fd(), reports_in.as_raw_fd()]);
+                ignore_signals();
+                let _ = (spare_from_oom(), raise_priority(), lock_memory());
+                record::serve(&orders_out, &reports_in);
+            });
+            exit()
+        }
+        1.. => Ok(Helper { pid: pid.unsigned_abs(), orders: orders_in, reports: reports_out }),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),
+    }
+}
+
+fn ignore_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        #[expect(unsafe_code, reason = "signal(2) has no safe wrapper")]
+        // SAFETY: no handler is installed: the signal is only ignored.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
 }
 
 fn gap(what: &str, error: Errno, fix: &str) -> Gap {

@@ -42,7 +42,21 @@ fn failure(args: &[&str]) -> (i32, String) {
 fn help_has_an_example_for_every_command() {
     let top = run(&["--help"]);
     assert_eq!(top.status.code(), Some(0));
-    for command in ["why", "show", "snapshot", "kill", "log", "report", "export", "doctor", "completions", "man"] {
+    let commands = [
+        "why",
+        "show",
+        "snapshot",
+        "kill",
+        "log",
+        "record",
+        "info",
+        "report",
+        "export",
+        "doctor",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         assert!(out(&top).contains(&format!("\n  {command} ")), "{command} in {}", out(&top));
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
@@ -55,7 +69,7 @@ fn help_has_an_example_for_every_command() {
 fn bad_use_is_told_and_ends_with_2() {
     for (args, said) in [
         (&["--frobnicate"][..], "--frobnicate"),
-        (&["why", "--for", "5 parsecs"], "needs a unit of ms, s, m or h"),
+        (&["why", "--for", "5 parsecs"], "needs a unit of ms, s, m, h or d"),
         (&["--interval", "1ms"], "must lie between 100ms and 1h"),
         (&["--max-cpu", "0"], "must be above 0"),
         (&["frobnicate"], "frobnicate"),

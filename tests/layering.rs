@@ -18,9 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["snapshot", "model"]),
     ("panes", &["snapshot", "model", "view"]),
     ("app", &["snapshot", "model", "view", "panes"]),
-    ("startup", &["snapshot", "collect"]),
     ("report", &["snapshot", "model", "view"]),
     ("export", &["snapshot", "report"]),
+    ("startup", &["snapshot", "collect", "record"]),
     ("config", &["detect"]),
 ];
 

@@ -1,6 +1,6 @@
 //! The command line: a public contract.
 
-use crate::config::duration;
+use crate::config::{duration, size};
 use crate::export::Format;
 use crate::snapshot::{Signal, TcpState};
 use clap::builder::PossibleValuesParser;
@@ -17,6 +17,7 @@ Examples:
   whytop why --json --exit-code       the same for a script: 0 calm, 1 warning, 2 critical
   whytop show tcp --filter java       one pane as a table, once
   whytop log /var/log/messages        what a dead host's kernel log says
+  whytop record host.whytop           keep samples in a file
   whytop doctor                       what can't be seen here, and what would fix it";
 
 /// Says why a Linux host is dying: which process, container, limit or buffer is at fault, with the evidence.
@@ -91,6 +92,12 @@ pub enum Command {
     /// Turn a recording into tables for DuckDB, ClickHouse, Spark or a spreadsheet
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Keep samples in a file, for the time after the reboot
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
+    /// Say what a recording holds
+    #[command(after_help = INFO_EXAMPLES)]
+    Info(InfoArgs),
     /// Try every interface here and say what can't be seen and what would fix it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(JsonArg),
@@ -378,6 +385,49 @@ pub struct ExportArgs {
     pub out: Option<PathBuf>,
 }
 
+const RECORD_EXAMPLES: &str = "\
+A sample is on the disk at most one interval after it was taken. A file that exists is continued. What is older than
+four hours is thinned to a sample in 10 s; the copy that this makes beside FILE is within --max-size. A disk that is
+full, gone or stuck stops neither the sampling nor the end; what is lost is told.
+
+Examples:
+  whytop record /var/lib/whytop/host.whytop
+  whytop record out.whytop --for 10m --interval 500ms
+  whytop record /var/lib/whytop/host.whytop --max-size 4G --max-age 7d";
+
+/// `record`.
+#[derive(Args, Clone, Debug)]
+pub struct RecordArgs {
+    /// The file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::span)]
+    pub window: Option<Duration>,
+    /// Most bytes on the disk
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
+    pub max_size: u64,
+    /// How far it reaches back
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration::span)]
+    pub max_age: Duration,
+}
+
+const INFO_EXAMPLES: &str = "\
+Examples:
+  whytop info host.whytop             host, time range, size, gaps, findings, marks, actions
+  whytop info --json host.whytop | jq .gaps";
+
+/// `info`.
+#[derive(Args, Clone, Debug)]
+pub struct InfoArgs {
+    /// The recording
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 const DOCTOR_EXAMPLES: &str = "\
 Nothing is guessed from the user id: each interface is tried.
 
@@ -395,7 +445,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 pub struct ScreenArgs {
     /// Columns and rows
-    #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40", value_parser = size)]
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40", value_parser = columns_and_rows)]
     pub size: (u16, u16),
     /// How long to look before the first key
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = duration::window)]
@@ -425,7 +475,7 @@ pub struct WatchArgs {
     pub json: bool,
 }
 
-fn size(text: &str) -> Result<(u16, u16), String> {
+fn columns_and_rows(text: &str) -> Result<(u16, u16), String> {
     let sides = text.split_once('x').map(|(w, h)| (w.parse::<u16>(), h.parse::<u16>()));
     match sides {
         Some((Ok(w @ 1..=500), Ok(h @ 1..=300))) => Ok((w, h)),

@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod export;
+mod info;
 mod json;
 mod kill;
 mod log;
@@ -79,6 +80,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Kill(args)) => kill::run(global, args),
         Some(Command::Log(args)) => log::run(args, global.ascii),
         Some(Command::Doctor(args)) => doctor::run(global, args.json),
+        Some(Command::Record(args)) => record::run(global, args),
+        Some(Command::Info(args)) => info::run(args),
         Some(Command::Completions { shell }) => completions(*shell),
         Some(Command::Screen(args)) => screen::run(global, args),
         Some(Command::Watch(args)) => watch::run(global, args),

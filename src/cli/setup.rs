@@ -153,13 +153,18 @@ impl Drop for Host {
         for pid in &self.readers {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        for _ in 0..READERS_END_MS {
-            self.readers.retain(is_ours);
-            if self.readers.is_empty() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        reap(std::mem::take(&mut self.readers), READERS_END_MS);
+    }
+}
+
+/// Waits for forked processes that are ending, so long at most.
+pub fn reap(mut pids: Vec<Pid>, wait_ms: u32) {
+    for _ in 0..wait_ms {
+        pids.retain(|pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));
+        if pids.is_empty() {
+            return;
         }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

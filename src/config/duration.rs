@@ -1,8 +1,8 @@
-//! Durations as people type them: `500ms`, `5s`, `2m`, `1.5h`.
+//! Durations as people type them: `500ms`, `5s`, `2m`, `1.5h`, `7d`.
 
 use std::time::Duration;
 
-/// A duration: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.
+/// A duration: a number with `ms`, `s`, `m`, `h` or `d`; a bare number is seconds.
 ///
 /// # Errors
 /// A sentence for the user.
@@ -14,10 +14,11 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         Some("" | "s") => 1e3,
         Some("m" | "min") => 60e3,
         Some("h") => 3600e3,
-        _ => return Err("needs a unit of ms, s, m or h, for example 500ms or 2m".into()),
+        Some("d") => 86_400e3,
+        _ => return Err("needs a unit of ms, s, m, h or d, for example 500ms or 2m".into()),
     };
     let number: f64 =
-        digits.trim_end().parse().map_err(|_| "needs a number with ms, s, m or h, for example 500ms or 2m")?;
+        digits.trim_end().parse().map_err(|_| "needs a number with ms, s, m, h or d, for example 500ms or 2m")?;
     Duration::try_from_secs_f64(number * unit_ms / 1e3).map_err(|_| "is out of range".into())
 }
 
@@ -48,6 +49,16 @@ pub fn window(text: &str) -> Result<Duration, String> {
 pub fn wait(text: &str) -> Result<Duration, String> {
     let span = parse(text)?;
     (span <= Duration::from_hours(1)).then_some(span).ok_or_else(|| "must be at most 1h".into())
+}
+
+/// `record --for` and `--max-age`.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let span = parse(text)?;
+    let good = (Duration::from_secs(1)..=Duration::from_hours(24 * 366)).contains(&span);
+    good.then_some(span).ok_or_else(|| "must lie between 1s and 366d".into())
 }
 
 #[cfg(test)]

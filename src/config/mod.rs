@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every key optional, every mistake told with the key and what it could be.
 
 pub mod duration;
+pub mod size;
 
 use crate::detect::{RuleConfig, rules};
 use std::path::{Path, PathBuf};

@@ -17,6 +17,8 @@ pub struct Cursor {
     last_unix_ns: Option<i64>,
     /// Whether that has not been given out yet.
     is_pending: bool,
+    /// Where that sample's frame starts.
+    at_place: u64,
     /// Bytes passed over since then.
     passed: u64,
     gaps: Vec<Gap>,
@@ -37,6 +39,7 @@ impl Cursor {
             place,
             last_unix_ns: None,
             is_pending: false,
+            at_place: place,
             passed: 0,
             gaps: Vec::new(),
         })
@@ -62,6 +65,17 @@ impl Cursor {
         let found = self.advance()?;
         self.is_pending = false;
         Ok(self.last_unix_ns.filter(|_| found))
+    }
+
+    /// The next sample whose frame starts before `end`, and where it does.
+    pub(super) fn next_before(&mut self, end: u64) -> Result<Option<(u64, Snapshot)>, RecordError> {
+        while self.place < end {
+            if let Step::Sample = self.step()? {
+                self.is_pending = false;
+                return Ok(Some((self.at_place, self.decoder.snapshot())));
+            }
+        }
+        Ok(None)
     }
 
     /// Time of the next sample, without reading it; `None` at the end.
@@ -112,13 +126,6 @@ impl Cursor {
                 _ => return Ok(()),
             }
         }
-    }
-
-    /// Takes in what stands before `place`, and gives none of it.
-    pub(super) fn run_over(&mut self, place: u64) -> Result<(), RecordError> {
-        while self.place < place && !matches!(self.step()?, Step::End) {}
-        self.is_pending = false;
-        Ok(())
     }
 
     /// The time of the sample after the pending one.
@@ -174,6 +181,7 @@ impl Cursor {
         }
         self.end_gap(Some(head.wall_unix_ns));
         self.last_unix_ns = Some(head.wall_unix_ns);
+        self.at_place = place;
         self.is_pending = true;
         Ok(Step::Sample)
     }

@@ -1,28 +1,37 @@
 //! The file format of recordings: writer, reader, seek, and what is saved from a damaged file.
 
+mod check;
 mod cursor;
 mod delta;
+mod file;
 mod frame;
 mod gather;
 mod index;
+mod keeper;
+mod link;
 mod log;
 mod note;
 mod parts;
 mod reader;
+mod rewrite;
 mod ring;
 mod sample;
 mod shape;
 mod shred;
 mod source;
 mod tape;
+mod wire;
 mod writer;
 
+pub use check::Check;
 pub use cursor::Cursor;
 pub use frame::{Frame, FrameKind};
+pub use link::{Helper, Link, serve};
 pub use log::Log;
 pub use note::{FindingNote, Header, Lost, Mark, Note};
 pub use reader::{Checkpoint, Gap, Reader};
 pub use ring::Ring;
+pub use wire::{Bounds, Destination, Report};
 pub use writer::{KEY_SPAN_NS, Sink, Writer};
 
 /// Why something can't be recorded or read.
@@ -40,6 +49,12 @@ pub enum RecordError {
     /// A file without a sound frame.
     #[error("is no recording of whytop")]
     NotARecording,
+    /// A directory, a device, a pipe.
+    #[error("is no regular file")]
+    NotAFile,
+    /// Another recorder has the file locked: its process, 0 when unknown.
+    #[error("another process{} records to it", pid_words(*.0))]
+    Busy(u32),
     /// A later version wrote it.
     #[error("written by a newer version of whytop")]
     Newer,
@@ -52,6 +67,10 @@ pub enum RecordError {
     /// From the file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+fn pid_words(pid: u32) -> String {
+    if pid == 0 { String::new() } else { format!(" ({pid})") }
 }
 
 impl serde::ser::Error for RecordError {

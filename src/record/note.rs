@@ -24,6 +24,8 @@ pub struct Header {
     pub started_unix_ns: i64,
     /// The interval asked for, ns.
     pub interval_ns: u64,
+    /// Who recorded: a process.
+    pub pid: u32,
 }
 
 impl Header {
@@ -40,6 +42,7 @@ impl Header {
             boot_id: text(|h| &h.boot_id),
             started_unix_ns: snap.wall_unix_ns,
             interval_ns: snap.own.interval_ns,
+            pid: std::process::id(),
         }
     }
 }
@@ -80,6 +83,9 @@ pub struct FindingNote {
     /// `warning` or `critical`: the worst it was.
     #[serde(default)]
     pub severity: Text,
+    /// The subject's short name, as the screens show it.
+    #[serde(default)]
+    pub name: Text,
     /// The sentence that the screens show.
     #[serde(default)]
     pub message: Text,

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that can't be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
     /// Last sample before, nanoseconds since 1970-01-01 UTC; `None` at the start.
     pub from_unix_ns: Option<i64>,
@@ -23,15 +23,13 @@ pub struct Gap {
     pub bytes: u64,
 }
 
-/// What an engine knew at some time.
+/// What an engine knew before it took a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The time of the sample that it had stepped last, nanoseconds since 1970-01-01 UTC.
+    /// The time of the sample that comes next for it, nanoseconds since 1970-01-01 UTC.
     pub wall_unix_ns: i64,
     /// As the engine gave it.
     pub bytes: Vec<u8>,
-    pub(super) place: u64,
-    pub(super) key: u64,
 }
 
 /// An open recording. Clones share it; it can be read by several threads.
@@ -194,24 +192,12 @@ impl Reader {
         while let Some(entry) = self.inner.index.last_before(FrameKind::Checkpoint, until) {
             let head = self.inner.source.head(entry.place)?.filter(|head| head.kind == FrameKind::Checkpoint);
             let body = head.map_or(Ok(None), |head| self.inner.source.body(entry.place, &head))?;
-            if let Some((head, bytes)) = head.zip(body) {
-                let key = entry.place.saturating_sub(u64::from(head.back));
-                let (wall_unix_ns, place) = (entry.wall_unix_ns, entry.place);
-                return Ok(Some(Checkpoint { wall_unix_ns, bytes, place, key }));
+            if let Some(bytes) = body {
+                return Ok(Some(Checkpoint { wall_unix_ns: entry.wall_unix_ns, bytes }));
             }
             until = entry.wall_unix_ns - 1;
         }
         Ok(None)
-    }
-
-    /// Samples after the one that a checkpoint was made at.
-    ///
-    /// # Errors
-    /// From reading the file.
-    pub fn after(&self, checkpoint: &Checkpoint) -> Result<Cursor, RecordError> {
-        let mut cursor = Cursor::new(&self.inner, checkpoint.key)?;
-        cursor.run_over(checkpoint.place)?;
-        Ok(cursor)
     }
 
     /// Every note, in the order of the file. Damaged ones are left out.
@@ -226,6 +212,16 @@ impl Reader {
             notes.extend(frame.and_then(|frame| serde_json::from_slice(&frame.body).ok()));
         }
         Ok(notes)
+    }
+
+    /// The process that recorded last; 0 when unknown.
+    pub(super) fn recorder_pid(&self) -> u32 {
+        let headers = self.inner.index.entries.iter().rev().filter(|e| e.kind == FrameKind::Header);
+        headers
+            .filter_map(|e| read_header(&self.inner.source, e.place).ok().flatten())
+            .map(|h| h.pid)
+            .next()
+            .unwrap_or(0)
     }
 
     /// Where a writer continues.

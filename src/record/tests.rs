@@ -101,12 +101,12 @@ fn any_time_is_found_and_read_on_from() {
 }
 
 #[test]
-fn a_checkpoint_is_followed_by_the_sample_after_its_own() {
+fn a_checkpoint_stands_beside_the_sample_that_comes_after_it() {
     let reader = Reader::from_bytes(recording(0..200)).unwrap();
     let checkpoint = reader.checkpoint_before(second(150)).unwrap().unwrap();
     assert_eq!((checkpoint.wall_unix_ns, &checkpoint.bytes), (second(120), &120_u64.to_le_bytes().to_vec()));
-    let next = reader.after(&checkpoint).unwrap().next_snapshot().unwrap();
-    assert_same(&next.unwrap(), &snapshot(121, 40));
+    let next = reader.at(checkpoint.wall_unix_ns).unwrap().next_snapshot().unwrap();
+    assert_same(&next.unwrap(), &snapshot(120, 40));
     assert_eq!(reader.checkpoint_before(second(0) - 1).unwrap(), None);
 }
 

@@ -63,7 +63,7 @@ impl<S: Sink> Writer<S> {
         self.key_unix_ns.is_none_or(|key| !(0..KEY_SPAN_NS).contains(&(wall_unix_ns.saturating_sub(key))))
     }
 
-    /// Records a snapshot, and beside it the checkpoint of an engine that has stepped it.
+    /// Records a snapshot, and beside it the checkpoint of an engine that is about to step it.
     ///
     /// # Errors
     /// A snapshot that can't be recorded. One that the sink does not take is lost, which a note will say.

@@ -59,6 +59,7 @@ fn note(finding: &Finding, frame: &Frame) -> FindingNote {
         id: finding.id.into(),
         subject: finding.subject.clone(),
         severity: finding.severity.word().into(),
+        name: finding.label.name.clone(),
         message: finding.message.as_str().into(),
         since: finding.since,
         since_unix_ns: frame.snap.wall_of(finding.since),

@@ -169,7 +169,8 @@ pub(super) fn fork<R>(proc: &OwnedFd) -> Result<Reader<R>, Errno> {
     }
 }
 
-fn exit() -> ! {
+/// Ends this process and nothing else: for forked ones.
+pub fn exit() -> ! {
     #[expect(unsafe_code, reason = "_exit(2) has no safe wrapper; std's exit would run the parent's handlers")]
     // SAFETY: ends this process, nothing else.
     unsafe {
@@ -183,7 +184,7 @@ fn serve(proc: BorrowedFd<'_>, requests: BorrowedFd<'_>, replies: BorrowedFd<'_>
     if rustix::process::getppid() != Some(parent) {
         exit();
     }
-    detach([proc.as_raw_fd(), requests.as_raw_fd(), replies.as_raw_fd()]);
+    detach(c"whytop-reader", [proc.as_raw_fd(), requests.as_raw_fd(), replies.as_raw_fd()]);
     let mut buf = [0_u8; FRAME];
     let mut path = [0_u8; PATH_MAX];
     let mut reply = |part: Result<&[u8], Errno>| {
@@ -202,10 +203,10 @@ fn receive<'a>(requests: BorrowedFd<'_>, path: &'a mut [u8; PATH_MAX]) -> Result
     Wanted::decode(head, path).ok_or(Errno::INVAL)
 }
 
-/// Leaves the parent's session, terminal and descriptors; a reader must be neither immune nor hold a pipe open.
-fn detach(keep: [i32; 3]) {
+/// Leaves the parent's session, terminal and descriptors; a forked process must be neither immune nor hold a pipe open.
+pub fn detach<const KEPT: usize>(name: &CStr, keep: [i32; KEPT]) {
     let _ = rustix::process::setsid();
-    let _ = rustix::thread::set_name(c"whytop-reader");
+    let _ = rustix::thread::set_name(name);
     if let Ok(null) = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);
         let _ = rustix::stdio::dup2_stdout(&null);

@@ -27,6 +27,7 @@ use std::path::Path;
 
 pub use ask::{Ask, FileAsk, Kind, Request};
 pub(in crate::collect) use child::read_here;
+pub use child::{detach, exit};
 
 /// Readers forked at start: one works, the others are spares.
 const READERS: usize = 3;

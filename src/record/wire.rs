@@ -1,0 +1,154 @@
+//! What goes between the process that samples and the one that writes.
+//!
+//! ```text
+//! to the writing process:    letter, length u32, content    O how and where, F frame (kind, wall i64, body), E end
+//! back:                      one JSON value a line
+//! ```
+
+use super::frame::{Frame, FrameKind};
+use super::{Header, Lost};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+const HEAD: usize = 5;
+
+/// Where to write, and within which bounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The file.
+    pub path: PathBuf,
+    /// What its session starts with.
+    pub header: Header,
+    /// The bounds.
+    pub bounds: Bounds,
+}
+
+/// What a recording may grow to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Bytes on the disk at most, with the copy that stands beside it while it is thinned.
+    pub max_bytes: u64,
+    /// How far it reaches back at most, ns.
+    pub max_age_ns: i64,
+    /// How far every sample is kept, ns; what is older is thinned to one in `coarse_ns`.
+    pub fine_ns: i64,
+    /// From one sample to the next in what is thinned, ns.
+    pub coarse_ns: i64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let second = 1_000_000_000;
+        Self { max_bytes: 1 << 30, max_age_ns: 86_400 * second, fine_ns: 4 * 3600 * second, coarse_ns: 10 * second }
+    }
+}
+
+/// To the writing process.
+#[derive(Debug)]
+pub(super) enum Order {
+    Open(Destination),
+    Frame(Frame),
+    End(i64),
+}
+
+/// From the writing process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// The file is open and locked.
+    Opened {
+        /// Bytes that it goes on after.
+        bytes: u64,
+        /// Bytes of a torn frame that were cut off.
+        torn: u64,
+    },
+    /// It can't be opened.
+    Refused {
+        /// Why, in words.
+        why: String,
+    },
+    /// Something is wrong; samples are lost until [`Report::Recovered`].
+    Trouble {
+        /// What, in words.
+        why: String,
+    },
+    /// Samples are written again.
+    Recovered {
+        /// What is missing.
+        lost: Lost,
+    },
+    /// The next sample must be a keyframe with its base.
+    NeedsKey,
+    /// Everything up to a time is on the disk.
+    Synced {
+        /// The time of the last frame.
+        wall_unix_ns: i64,
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// Old samples could not be thinned or dropped; recording goes on.
+    NotThinned {
+        /// Why, in words.
+        why: String,
+    },
+    /// The session is closed, and the file with it.
+    Closed,
+    /// The writing process is gone; made by the other side.
+    Died,
+}
+
+impl Order {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let (letter, content) = match self {
+            Self::Open(to) => (b'O', serde_json::to_vec(to).unwrap_or_default()),
+            Self::End(wall) => (b'E', wall.to_le_bytes().to_vec()),
+            Self::Frame(frame) => {
+                let head = [&[frame.kind.letter()], frame.wall_unix_ns.to_le_bytes().as_slice()].concat();
+                (b'F', [head.as_slice(), &frame.body].concat())
+            }
+        };
+        let len = u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes();
+        [&[letter], len.as_slice(), &content].concat()
+    }
+
+    /// Takes the first order off `bytes`; `None` while it has not come whole.
+    pub(super) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let [letter, len @ ..] = *head;
+        let len = u32::from_le_bytes(len) as usize;
+        let content = rest.get(..len)?;
+        let order = match letter {
+            b'O' => serde_json::from_slice(content).ok().map(Self::Open),
+            b'E' => content.first_chunk().map(|wall| Self::End(i64::from_le_bytes(*wall))),
+            _ => content.split_first().and_then(|(kind, rest)| {
+                let (wall, body) = rest.split_first_chunk::<8>()?;
+                let (kind, wall_unix_ns) = (FrameKind::from_letter(*kind), i64::from_le_bytes(*wall));
+                Some(Self::Frame(Frame { kind, wall_unix_ns, body: body.to_vec() }))
+            }),
+        };
+        bytes.drain(..HEAD + len);
+        // Both sides are one program: what can't be read was never sent.
+        order.or(Some(Self::End(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_come_through_a_pipe_in_pieces() {
+        let frame = Frame { kind: FrameKind::Key, wall_unix_ns: -5, body: vec![1, 2, 3] };
+        let to = Destination { path: "/x/y".into(), ..Destination::default() };
+        let sent = [Order::Open(to.clone()), Order::Frame(frame.clone()), Order::End(7)];
+        let bytes: Vec<u8> = sent.iter().flat_map(Order::bytes).collect();
+        let mut come = Vec::new();
+        let mut got = Vec::new();
+        for byte in bytes {
+            come.push(byte);
+            got.extend(Order::take(&mut come));
+        }
+        let [Order::Open(a), Order::Frame(b), Order::End(7)] = &got[..] else { panic!("{got:?}") };
+        assert_eq!((a, b), (&to, &frame));
+        assert!(come.is_empty());
+    }
+}
