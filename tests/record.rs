@@ -1,5 +1,5 @@
 //! `record` and `info` as a person runs them: full disks, frozen disks, removed directories, kills.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -7,10 +7,29 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use whytop::collect::now;
+use whytop::snapshot::Moment;
 
 /// Far more than anything here takes on a machine that has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When patience ends.
+struct Deadline(Moment);
+
+impl Deadline {
+    fn new() -> Self {
+        Self(now())
+    }
+
+    fn left(&self) -> Duration {
+        PATIENCE.saturating_sub(Duration::from_secs_f64(now().since(self.0)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+}
 
 /// A running `whytop record`.
 struct Recorder {
@@ -37,10 +56,11 @@ impl Recorder {
 
     /// Waits for a line with `word`.
     fn hear(&mut self, word: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.words.recv_timeout(left) else { panic!("no {word:?} after {:?}", self.heard) };
+            let Ok(line) = self.words.recv_timeout(deadline.left()) else {
+                panic!("no {word:?} after {:?}", self.heard)
+            };
             self.heard.push(line.clone());
             if line.contains(word) {
                 return line;
@@ -53,12 +73,12 @@ impl Recorder {
     }
 
     fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "does not end; {:?}", self.heard);
+            assert!(!deadline.is_over(), "does not end; {:?}", self.heard);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -88,9 +108,9 @@ fn samples(file: &Path) -> u64 {
 
 /// Waits until the file holds more than `count` samples.
 fn grows_beyond(file: &Path, count: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     while samples(file) <= count {
-        assert!(Instant::now() < deadline, "no more than {count} samples come");
+        assert!(!deadline.is_over(), "no more than {count} samples come");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -152,9 +172,9 @@ fn a_signal_closes_the_file_and_a_second_recorder_is_refused_and_then_goes_on() 
     // What has been sampled is written though the recorder is not there to close the file.
     recorder.signal(Signal::KILL);
     recorder.wait();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     while info(&file)["closed"] != true {
-        assert!(Instant::now() < deadline, "{}", info(&file));
+        assert!(!deadline.is_over(), "{}", info(&file));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -259,9 +279,9 @@ fn a_frozen_disk_stops_neither_the_sampling_nor_the_end() {
     recorder.hear("writes what it has when it does");
     mount.freeze("-u");
     // The process that was left behind writes what it has, and closes the file.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     while info(&file)["closed"] != true {
-        assert!(Instant::now() < deadline, "{}", info(&file));
+        assert!(!deadline.is_over(), "{}", info(&file));
         std::thread::sleep(Duration::from_millis(50));
     }
     let info = info(&file);
