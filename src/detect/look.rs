@@ -4,6 +4,10 @@ use super::earlier;
 use crate::model::{Before, History, LogBook, Metric, Model, Trend};
 use crate::snapshot::{Cgroup, CgroupKey, Moment, NetnsCounters, NetnsId, Snapshot, Subject, Task, TaskKey, Text};
 
+/// Limits that every namespace shows and only the first may change (0444 in the others).
+const HOST_WIDE: [&str; 4] =
+    ["net.core.rmem_max", "net.core.rmem_default", "net.core.wmem_max", "net.core.wmem_default"];
+
 /// One look with its joins, its past and the log of its window.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
@@ -107,7 +111,9 @@ impl<'a> Look<'a> {
     #[must_use]
     pub fn sysctl_change(&self, netns: &NetnsCounters, name: &str, proposed: f64) -> Option<String> {
         let now = self.sysctl(netns, name)?;
-        let own = netns.sysctls.get(name).is_some() && self.first_netns().is_some_and(|first| first.id != netns.id);
+        let own = !HOST_WIDE.contains(&name)
+            && netns.sysctls.get(name).is_some()
+            && self.first_netns().is_some_and(|first| first.id != netns.id);
         let enter = netns.pid.filter(|_| own);
         (proposed > now).then(|| super::words::sysctl(name, now, proposed, enter))
     }

@@ -47,7 +47,7 @@ pub use host::{Cpu, CpuTimes, Host};
 pub use ids::{CgroupKey, ListenerKey, NetnsId, RemoteKey, SockKey, TaskKey};
 pub use klog::{KernelLog, LogEvent, LogValue};
 pub use memory::{Limits, Memory, Pressure, Psi, Slab, Slabs};
-pub use net::{Iface, Net, NetnsCounters, Qdisc, SoftnetCpu};
+pub use net::{Iface, MulticastGroup, Net, NetnsCounters, Qdisc, SoftnetCpu};
 pub use own::{LaneCost, Own};
 pub use section::{Gap, Need, Section};
 pub use signal::{DefaultAction, Signal};

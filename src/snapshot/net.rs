@@ -2,6 +2,7 @@
 
 use super::{Counters, Gap, NetnsId, Text};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// One interface (`RTM_GETLINK` `IFLA_STATS64`, or `/proc/net/dev`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,6 +86,15 @@ pub struct SoftnetCpu {
     pub backlog: Option<u64>,
 }
 
+/// A multicast group that an interface receives (`/proc/net/igmp`, `igmp6`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MulticastGroup {
+    /// Interface name.
+    pub iface: Text,
+    /// The group's address.
+    pub addr: IpAddr,
+}
+
 /// Counters and limits of one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -111,6 +121,9 @@ pub struct NetnsCounters {
     pub ifaces: Vec<Iface>,
     /// Queueing disciplines; empty where they could not be asked for.
     pub qdiscs: Vec<Qdisc>,
+    /// Multicast groups that programs joined, at most [`NetnsCounters::GROUPS_MAX`]: those of every interface (all hosts,
+    /// solicited nodes) are left out. The kernel does not say which socket joined which.
+    pub multicast: Vec<MulticastGroup>,
     /// Entries of the connection-tracking table; `None` when the module is not loaded.
     pub conntrack: Option<u64>,
     /// Packets dropped because the table was full (`/proc/net/stat/nf_conntrack` `drop`, all CPUs).
@@ -121,6 +134,11 @@ pub struct NetnsCounters {
     pub neigh6: Option<u64>,
     /// Times a neighbour table was full (`table_fulls`, both families).
     pub neigh_table_fulls: Option<u64>,
+}
+
+impl NetnsCounters {
+    /// Rows of [`NetnsCounters::multicast`] at most.
+    pub const GROUPS_MAX: usize = 32;
 }
 
 /// Network counters of every namespace that could be read.

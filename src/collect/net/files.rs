@@ -1,7 +1,8 @@
 //! The text files of `/proc/net`: counters by header, per-CPU tables, interfaces.
 
 use crate::collect::text::{Tally, hex, lines, number, text, words};
-use crate::snapshot::{Iface, SoftnetCpu};
+use crate::snapshot::{Iface, MulticastGroup, NetnsCounters, SoftnetCpu};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// `netstat` and `snmp`: a line of names, then a line of values, both after the same group. Fields are added in the
 /// middle from kernel to kernel, so only the names count.
@@ -122,6 +123,41 @@ pub(super) fn parse_dev(file: &[u8]) -> Vec<Iface> {
         .collect()
 }
 
+/// `igmp`: a line per interface, then one per group: its address as the host's own number, in hexadecimal.
+pub(super) fn parse_igmp(file: &[u8]) -> Vec<MulticastGroup> {
+    let mut iface = None;
+    let groups = lines(file).skip(1).filter_map(|line| {
+        let mut words = words(line);
+        if !line.starts_with(b"\t") {
+            iface = words.nth(1).map(text);
+            return None;
+        }
+        let addr = Ipv4Addr::from(u32::try_from(hex(words.next()?)?).ok()?.to_ne_bytes());
+        // All hosts: every interface is in it.
+        (addr != Ipv4Addr::new(224, 0, 0, 1))
+            .then(|| MulticastGroup { iface: iface.clone().unwrap_or_default(), addr: addr.into() })
+    });
+    groups.take(NetnsCounters::GROUPS_MAX).collect()
+}
+
+/// `igmp6`: index, interface, address, users, flags, timer.
+pub(super) fn parse_igmp6(file: &[u8]) -> Vec<MulticastGroup> {
+    let groups = lines(file).filter_map(|line| {
+        let mut words = words(line).skip(1);
+        let iface = text(words.next()?);
+        let digits = words.next().filter(|digits| digits.len() == 32)?;
+        let half = |range| digits.get(range).and_then(hex).map(u128::from);
+        let addr = Ipv6Addr::from(half(0..16)? << 64 | half(16..32)?);
+        // All nodes, and the group of each of its own addresses: every interface is in them.
+        let own = matches!(
+            addr.segments(),
+            [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1] | [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _]
+        );
+        (!own).then(|| MulticastGroup { iface, addr: addr.into() })
+    });
+    groups.take(NetnsCounters::GROUPS_MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +175,26 @@ mod tests {
         let mut tally = Tally::default();
         of(file, &mut tally);
         Shapes::default().counters(&tally)
+    }
+
+    #[test]
+    fn groups_that_programs_joined() {
+        // As 6.18 prints them.
+        let igmp = b"Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n4\tv1        :     2      V3\n\t\t\t\t080808E4     1 0:00000000\t\t0\n\t\t\t\t010000E0     1 0:00000000\t\t0\n";
+        let group = |iface: &str, addr: &str| MulticastGroup { iface: iface.into(), addr: addr.parse().unwrap() };
+        if cfg!(target_endian = "little") {
+            assert_eq!(parse_igmp(igmp), [group("v1", "228.8.8.8")]);
+        }
+        let igmp6 = b"1    lo              ff020000000000000000000000000001     1 0000000C 0\n4    eth0            ff0200000000000000000001ff000002     1 00000004 0\n4    eth0            ff0e0000000000000000000000000bad     1 00000004 0\n";
+        assert_eq!(parse_igmp6(igmp6), [group("eth0", "ff0e::bad")]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_table_of_groups_panics(raw: Vec<u8>) {
+            prop_assert!(parse_igmp(&raw).len() <= NetnsCounters::GROUPS_MAX);
+            prop_assert!(parse_igmp6(&raw).len() <= NetnsCounters::GROUPS_MAX);
+        }
     }
 
     #[test]

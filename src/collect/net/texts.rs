@@ -32,6 +32,10 @@ impl Texts {
         }
         into.counters = self.shapes.counters(&self.tally);
         into.sockstat = self.sockstat(net);
+        into.multicast = if self.has(net, "igmp") { files::parse_igmp(&self.buf) } else { Vec::new() };
+        if self.has(net, "igmp6") {
+            into.multicast.extend(files::parse_igmp6(&self.buf));
+        }
         if self.has(net, "stat/nf_conntrack") {
             let table = CpuTable::new(&self.buf);
             into.conntrack = table.first("entries");

@@ -3,7 +3,7 @@
 use crate::detect::command::in_netns;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::{Moment, NetnsCounters, Sockets, Subject, UdpSocket};
+use crate::snapshot::{Moment, MulticastGroup, NetnsCounters, Sockets, Subject, UdpSocket};
 use rustc_hash::FxHashSet;
 
 pub(super) static RULES: &[Rule] = &[Rule {
@@ -80,9 +80,10 @@ fn judge_socket(case: &Case<'_>) -> Option<Verdict> {
     let who = socket.owner.map_or_else(|| "a socket without a known owner".into(), |owner| case.look.task_name(owner));
     let grant = Grant::of(case.look, netns, socket);
     let message = format!(
-        "{who} loses {} at UDP {}: its receive buffer is full{}",
+        "{who} loses {} at UDP {}{}: its receive buffer is full{}",
         words::rate_of(rate, "datagrams"),
         key.local,
+        if key.local.ip().is_multicast() { " (a multicast group)" } else { "" },
         grant.words()
     );
     let mut verdict = case
@@ -90,12 +91,21 @@ fn judge_socket(case: &Case<'_>) -> Option<Verdict> {
         .rate(rate)
         .rated("sock_diag", "SKMEMINFO drops", socket.drops as f64, Some(rate))
         .number("sock_diag", "SKMEMINFO rcvbuf (granted, twice what was asked)", socket.rcvbuf_bytes.map(|b| b as f64))
-        .number("sock_diag", "SKMEMINFO rmem_alloc", socket.recv_q_bytes as f64)
         .number("/proc/sys", "net.core.rmem_max", grant.max)
-        .number("/proc/sys", "net.core.rmem_default", grant.default);
+        .number("/proc/sys", "net.core.rmem_default", grant.default)
+        .number("sock_diag", "SKMEMINFO rmem_alloc", socket.recv_q_bytes as f64);
+    if let Some(groups) = netns.and_then(|n| groups(&n.multicast)) {
+        verdict = verdict.text("/proc/net/igmp", "multicast groups joined in its namespace", groups);
+    }
     verdict.value = drops;
     verdict.command = in_netns(case.look, key.netns, &format!("ss -uanmp sport = :{}", key.local.port()));
     Some(grant.advise(verdict, case.look, netns, &who))
+}
+
+/// `228.8.8.8 on eth0 and 1 more`.
+fn groups(joined: &[MulticastGroup]) -> Option<String> {
+    let names: Vec<String> = joined.iter().map(|g| format!("{} on {}", g.addr, g.iface)).collect();
+    (!names.is_empty()).then(|| words::list(&names, 4))
 }
 
 /// What the socket got, against what it could have got.
@@ -188,6 +198,7 @@ fn judge_netns(case: &Case<'_>) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::{Script, counters};
+    use crate::snapshot::{MulticastGroup, NetnsCounters, NetnsId};
 
     fn jgroups(granted: u64) -> Script {
         let mut s = Script::new();
@@ -225,6 +236,24 @@ mod tests {
         lose(&mut s, 30);
         let f = s.expect("udp.rcvbuf_drops");
         assert!(f.message.contains("never asked") && f.advice[0].contains("won't help"), "{f:?}");
+    }
+
+    #[test]
+    fn in_another_namespace_the_cap_is_still_the_hosts_and_its_groups_are_told() {
+        let mut s = jgroups(262_142);
+        let sysctls = s.world.netns().sysctls.clone();
+        let multicast = vec![MulticastGroup { iface: "eth0".into(), addr: "228.8.8.8".parse().unwrap() }];
+        let own = NetnsCounters { id: NetnsId(9), pid: Some(300), sysctls, multicast, ..NetnsCounters::default() };
+        s.world.net.netns.push(own);
+        let key = &mut s.world.sockets.udp[0].key;
+        (key.netns, key.local) = (NetnsId(9), "228.8.8.8:45588".parse().unwrap());
+        s.secs(1);
+        lose(&mut s, 30);
+        let f = s.expect("udp.rcvbuf_drops");
+        assert!(f.message.contains("at UDP 228.8.8.8:45588 (a multicast group)"), "{}", f.message);
+        assert!(f.advice[0].starts_with("sysctl -w net.core.rmem_max="), "{:?}", f.advice);
+        assert!(f.evidence.iter().any(|e| format!("{:?}", e.value).contains("228.8.8.8 on eth0")), "{:?}", f.evidence);
+        assert_eq!(f.command.as_deref(), Some("nsenter -t 300 -n ss -uanmp sport = :45588"));
     }
 
     #[test]
