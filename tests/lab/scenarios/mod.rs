@@ -15,8 +15,12 @@ scenarios! {
     d_state_and_zombies,
     dying_cgroups,
     story_a,
+    story_b,
+    story_c,
     story_d,
+    story_e,
     syn_sent,
     time_wait,
+    two_troubles,
     udp_drops,
 }

@@ -1,0 +1,80 @@
+//! Story C, the kmem leak: a job that tries to log in again and again makes a memory cgroup for each try. What a dead one
+//! held stays: kernel memory of their parent, until its limit is full of it and the OOM killer strikes there.
+
+use crate::actors::{name, ready};
+use crate::kit::cgroup::{below, enter, limited, usage};
+use crate::kit::{Expect, Look, Scenario, Stage, may, must, one_story, scratch, until};
+use std::path::Path;
+
+pub const ALL: &[Scenario] = &[Scenario {
+    name: "story_c_dead_cgroups_fill_a_limit",
+    root: true,
+    tools: &["mount", "umount"],
+    actors: &[("auth-retry", retry)],
+    stage,
+    expects,
+    may_say: &["slab.growth", "cgroup.at_limit", "task.memory_growth", "host.pressure"],
+    check: story,
+    text: true,
+    look: "12s",
+    stays: &["cgroup.oom_kill"],
+    ..Scenario::BASE
+}];
+
+const LIMIT: u64 = 192 << 20;
+
+fn stage() -> Stage {
+    let mut stage = Stage::default();
+    let dir = scratch(&mut stage, "tmpfs");
+    let dir = dir.to_str().expect("utf-8").to_owned();
+    must("mount", &["-t", "tmpfs", "-o", "nr_inodes=0", "whytop-lab", &dir]);
+    let pods = limited(&mut stage, "pods", LIMIT);
+    let gone = dir.clone();
+    // What the dead hold goes with the files, and only then their parent's memory.
+    stage.undo(move || may("umount", &[&gone]));
+    stage.path = pods.file_name().expect("a name").to_str().expect("utf-8").into();
+    stage.pid = stage.actor(&["auth-retry", pods.to_str().expect("utf-8"), &dir]);
+    let full = pods.clone();
+    until("half of the limit is full", || usage(&full) >= LIMIT / 2);
+    let stat = format!("/proc/{}/stat", stage.pid);
+    stage.stands_when(move || std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") Z ")));
+    stage
+}
+
+/// A cgroup for each try, with a file's page and the inodes of many, which outlive it.
+fn retry(args: &[&str]) {
+    let [pods, dir] = args else { panic!("auth-retry PODS DIR") };
+    name("auth-retry");
+    let (pods, dir) = (Path::new(pods), Path::new(dir));
+    let home = below(pods, "auth");
+    enter(&home);
+    ready();
+    for n in 0_u64.. {
+        let pod = below(pods, &format!("pod{n}"));
+        enter(&pod);
+        let files = dir.join(format!("d{n}"));
+        std::fs::create_dir(&files).expect("directory");
+        for f in 0..100 {
+            std::fs::write(files.join(format!("f{f}")), if f == 0 { &b"x"[..] } else { b"" }).expect("file");
+        }
+        enter(&home);
+        std::fs::remove_dir(&pod).expect("remove the cgroup");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn expects(stage: &Stage) -> Vec<Expect> {
+    vec![
+        Expect::warning("cgroup.dying_pile")
+            .leads()
+            .that("100 of them, of the ids there are", |f| f["limit"] == 65_535 && f["value"].as_f64() >= Some(100.0)),
+        Expect::warning("slab.unreclaimable").host(),
+        Expect::critical("cgroup.oom_kill")
+            .cgroup(&stage.path)
+            .that("the process that drives it", |f| f["message"].to_string().contains("auth-retry(")),
+    ]
+}
+
+fn story(look: &Look, stage: &Stage) -> Result<(), String> {
+    one_story(look, &expects(stage))
+}
