@@ -194,7 +194,7 @@ mod tests {
             for (other, join) in rule.explains {
                 let place = ids.iter().position(|id| id == other);
                 assert!(place.is_some(), "{} explains unknown {other}", rule.id);
-                let own = *other == rule.id && *join == Join::Remote;
+                let own = *other == rule.id && matches!(join, Join::Remote | Join::Task);
                 assert!(own || place > Some(i), "{} explains {other}, which stands above it", rule.id);
             }
         }

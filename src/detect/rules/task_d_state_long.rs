@@ -3,7 +3,7 @@
 use super::task_d_state_pile::is_frozen;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::{Subject, Task, TaskState, Thread};
+use crate::snapshot::{Subject, Task, TaskState, Thread, WaitFor};
 
 /// Tasks at most, the longest first: a pile has its own rule.
 const TASKS_MAX: usize = 20;
@@ -14,6 +14,8 @@ pub(super) static RULES: &[Rule] = &[Rule {
     effect: "tasks hang in D",
     knobs: &[Knob { key: "seconds", default: 3.0, unit: "s", about: "in D without waking, at least" }],
     explains: &[
+        // A vfork's child that hangs is why its parent waits.
+        ("task.d_state_long", Join::Task),
         ("task.hung", Join::Task),
         ("task.zombie_pile", Join::Task),
         ("host.load_blocked", Join::Host),
@@ -45,16 +47,6 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     }
 }
 
-/// A parent waits in the kernel until its vfork child runs another program or exits: it can be killed at once.
-fn is_vfork(wchan: &str) -> bool {
-    matches!(wchan, "kernel_clone" | "_do_fork" | "do_fork") || wchan.contains("vfork")
-}
-
-/// Waits that a SIGKILL ends although they show as D: `memory.high` holding a task back, and NFS.
-fn takes_kill(wchan: &str) -> bool {
-    matches!(wchan, "mem_cgroup_handle_over_high" | "rpc_wait_bit_killable")
-}
-
 /// The thread that has waited longest.
 fn oldest<'a>(case: &Case<'a>, task: &'a Task) -> Option<&'a Thread> {
     let blocked = task.awake.iter().filter(|t| t.state == TaskState::Blocked);
@@ -68,39 +60,90 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let task = case.task()?;
     let thread = oldest(case, task)?;
     let wchan = thread.wchan.as_deref().filter(|w| !w.is_empty());
-    let vfork = wchan.is_some_and(is_vfork);
+    let kind = WaitFor::of(wchan, &thread.stack);
+    let vfork = kind == WaitFor::Vfork;
     let severity = if vfork { Severity::Warning } else { Severity::Critical };
     let who = words::task(task);
     let place = wchan.map_or_else(|| "at a place the kernel does not tell".into(), |w| format!("at {w}"));
     let kill = if thread.sigkill_pending == Some(true) { ", SIGKILL pending" } else { "" };
     let age = words::age(case.value());
-    let message = if vfork {
-        format!("{who} has waited at least {age} for its vfork child (it can be killed){kill}")
-    } else {
-        format!("{who} has been in D {place} for at least {age}{kill}")
+    let child = if vfork { youngest_child(case, task) } else { None };
+    let message = match child {
+        _ if !vfork => format!("{who} has been in D {place} for at least {age}{kill}"),
+        Some(child) => format!("{who} has waited at least {age} for its vfork child {} (it can be killed){kill}", words::task(child)),
+        None => format!("{who} has waited at least {age} for its vfork child (it can be killed){kill}"),
     };
     let mut verdict = case
         .verdict(severity, "s", message)
         .since(case.look.model.blocked_threads.get(&(task.key, thread.tid)).map(|b| b.since))
         .number("/proc/PID/status", "seconds without a context switch, at least", case.value())
-        .number("/proc/PID/task", "threads in D", f64::from(task.by_state.blocked))
-        .number("/proc/PID/syscall", "system call", thread.syscall.map(|n| n as f64))
         .text("/proc/PID/wchan", "wchan", wchan.unwrap_or("unknown"));
+    if let Some(what) = waits_for(kind) {
+        verdict = verdict.text("/proc/PID/stack", "waits for", what);
+    }
     if !thread.stack.is_empty() {
         verdict = verdict.text("/proc/PID/stack", "stack", thread.stack.join(" ← "));
     }
     if let Some(pending) = thread.sigkill_pending {
         verdict = verdict.text("/proc/PID/status", "SIGKILL pending", if pending { "yes" } else { "no" });
     }
-    Some(if vfork {
-        verdict.advise("look at its child: that has not called exec yet")
-    } else if thread.sigkill_pending == Some(true) {
-        verdict.advise("another kill changes nothing: it dies when what it waits for comes back")
-    } else if wchan.is_some_and(takes_kill) {
-        verdict.advise(format!("find what it waits for ({place}); kill -9 ends it at once"))
-    } else {
-        verdict.advise(format!("find what it waits for ({place}); kill -9 is taken only when it wakes"))
+    let (pid, tid) = (task.key.pid, thread.tid);
+    let verdict = verdict
+        .number("/proc/PID/task", "threads in D", f64::from(task.by_state.blocked))
+        .number("/proc/PID/syscall", "system call", thread.syscall.map(|n| n as f64))
+        .about(child.map(|c| c.key), [])
+        .shown_by(format!("cat /proc/{pid}/task/{tid}/stack; grep -E 'State|SigPnd|ShdPnd' /proc/{pid}/task/{tid}/status"));
+    Some(match child {
+        Some(child) => verdict.advise(format!(
+            "look at {}: it has not called exec yet, and until then its parent stands still",
+            words::task(child)
+        )),
+        None => advise(verdict, kind, thread.sigkill_pending == Some(true), &place),
     })
+}
+
+/// The child of a vfork is the one that was started last.
+fn youngest_child<'a>(case: &Case<'a>, task: &Task) -> Option<&'a Task> {
+    let rows = &case.look.snap.tasks.data()?.rows;
+    let children = case.look.model.tasks.get(&task.key)?.children.iter().filter_map(|&row| rows.get(row));
+    children.filter(|t| !t.is_zombie()).max_by_key(|t| (t.key.start_ticks, t.key.pid))
+}
+
+fn waits_for(kind: WaitFor) -> Option<&'static str> {
+    Some(match kind {
+        WaitFor::Disk => "a disk",
+        WaitFor::Nfs => "an NFS server",
+        WaitFor::Fuse => "a FUSE server: a process that does not answer",
+        WaitFor::FrozenFs => "a frozen file system",
+        WaitFor::FrozenCgroup => "its frozen cgroup",
+        WaitFor::Lock => "a lock that another task holds",
+        WaitFor::Memory => "memory",
+        WaitFor::Throttled => "memory.high of its cgroup",
+        WaitFor::Vfork => "its vfork child",
+        WaitFor::Swap => "pages from swap",
+        WaitFor::CoreDump => "its core dump",
+        WaitFor::Unknown => return None,
+    })
+}
+
+/// What brings back what it waits for, and what a kill does meanwhile.
+fn advise(verdict: Verdict, kind: WaitFor, killed: bool, place: &str) -> Verdict {
+    let verdict = match kind {
+        WaitFor::Fuse => verdict
+            .advise("restart the FUSE server, or end the wait: echo 1 > /sys/fs/fuse/connections/N/abort (N: third column of /proc/PID/mountinfo, after the colon)"),
+        WaitFor::FrozenFs => verdict.advise("fsfreeze --unfreeze its mount point, if no snapshot is being taken of it"),
+        WaitFor::Memory => verdict.advise("raise the memory limit of its cgroup, or end what fills it"),
+        WaitFor::Lock => verdict.advise("find the task that holds the lock: often one that waits for something else in the same place"),
+        WaitFor::FrozenCgroup => verdict.advise("thaw its cgroup"),
+        WaitFor::Vfork => verdict.advise("look at its child: that has not called exec yet"),
+        _ => verdict.advise(format!("find what it waits for ({place})")),
+    };
+    match (killed, kind.killable()) {
+        (true, _) => verdict.advise("another kill changes nothing: it dies when what it waits for comes back"),
+        (false, Some(true)) => verdict.advise("kill -9 ends it at once"),
+        (false, Some(false)) => verdict.advise("kill -9 is taken only when it wakes"),
+        (false, None) => verdict.advise("kill -9 may be taken only when it wakes: whytop kill PID --plan says what is known"),
+    }
 }
 
 #[cfg(test)]
@@ -177,5 +220,26 @@ mod tests {
         let f = s.expect("task.d_state_long");
         assert_eq!(f.severity, Severity::Warning);
         assert!(f.message.contains("vfork child"), "{}", f.message);
+        s.world.child(sh, 51, "sh");
+        s.secs(2);
+        let f = s.expect("task.d_state_long");
+        assert!(f.message.contains("for its vfork child sh(51)") && f.advice[0].starts_with("look at sh(51)"), "{f:?}");
+        let child = s.world.tasks.rows.iter().find(|t| t.key.pid == 51).unwrap().key;
+        s.world.blocked(child, "request_wait_answer", 1);
+        s.secs(5);
+        let all: Vec<_> = s.last().findings.iter().map(|f| (&*f.label.name, f.explained_by.clone())).collect();
+        assert_eq!(all, [("sh(51)", vec![]), ("sh(50)", vec![0])]);
+    }
+
+    #[test]
+    fn a_kill_that_a_fuse_server_holds_up_says_how_to_end_the_wait() {
+        let mut s = Script::new();
+        let ls = s.world.task(50, "ls");
+        s.world.blocked(ls, "request_wait_answer", 1);
+        s.world.row(ls).awake[0].sigkill_pending = Some(true);
+        s.secs(5);
+        let f = s.expect("task.d_state_long");
+        assert!(f.message.ends_with("SIGKILL pending") && f.advice[0].contains("/sys/fs/fuse/connections"), "{f:?}");
+        assert!(f.evidence.iter().any(|e| &*e.field == "waits for"), "{:?}", f.evidence);
     }
 }
