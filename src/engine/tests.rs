@@ -208,7 +208,8 @@ fn a_checkpoint_of_other_rules_or_with_any_byte_lost_is_refused() {
     for cut in (0..bytes.len()).step_by(23) {
         assert!(engine.restore(&bytes[..cut], &last).is_err(), "{cut}");
     }
-    assert_eq!(engine.restore(&bytes, &script(4)[3]), Err(CheckpointError::Damaged), "beside another look");
+    // One that shares much may do: its checksum says whether what came out is the same.
+    assert_eq!(engine.restore(&bytes, &look(1004, Vec::new())), Err(CheckpointError::Damaged), "beside another look");
     let want = all(&engine.clone().step(last.clone()));
     for at in (8..bytes.len()).step_by(29) {
         let mut damaged = bytes.clone();

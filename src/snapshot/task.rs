@@ -185,6 +185,9 @@ pub struct Task {
     pub fds: Option<u64>,
     /// Soft `RLIMIT_NOFILE`; `None` when not read.
     pub fd_limit: Option<u64>,
+    /// Soft `RLIMIT_NPROC` (`/proc/PID/limits` `Max processes`): tasks that its real user may have, threads counted;
+    /// `u64::MAX` for `unlimited`, `None` when not read. The kernel does not hold root to it.
+    pub nproc_limit: Option<u64>,
 }
 
 impl Task {

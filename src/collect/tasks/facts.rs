@@ -38,6 +38,7 @@ pub(super) struct Facts {
     pub netns: Option<NetnsId>,
     pub fds: Option<u64>,
     pub fd_limit: Option<u64>,
+    pub nproc_limit: Option<u64>,
     pub fds_denied: bool,
     fd_slots: u64,
 }
@@ -53,6 +54,7 @@ impl Facts {
         task.netns = self.netns;
         task.fds = self.fds;
         task.fd_limit = self.fd_limit;
+        task.nproc_limit = self.nproc_limit;
     }
 }
 
@@ -176,7 +178,9 @@ impl Refresh {
             facts.netns = status::netns(link).or(facts.netns);
         }
         if let Ok(text) = reads.files.read(&[who.base, b"/limits"], &mut self.text) {
-            facts.fd_limit = status::open_files_limit(text).or(facts.fd_limit);
+            let own = status::own_limits(text);
+            facts.fd_limit = own.files.or(facts.fd_limit);
+            facts.nproc_limit = own.processes.or(facts.nproc_limit);
         }
     }
 }

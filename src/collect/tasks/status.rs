@@ -120,9 +120,26 @@ pub(crate) fn cgroup_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> 
     })
 }
 
-/// The soft limit of `Max open files` in `/proc/PID/limits`; `u64::MAX` for `unlimited`.
-pub(super) fn open_files_limit(text: &[u8]) -> Option<u64> {
-    limits(text).find(|(name, _)| *name == b"Max open files").map(|(_, soft)| soft.unwrap_or(u64::MAX))
+/// Soft limits of a process that others judge it by; `u64::MAX` for `unlimited`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnLimits {
+    /// `Max open files`.
+    pub files: Option<u64>,
+    /// `Max processes`.
+    pub processes: Option<u64>,
+}
+
+/// The limits in `/proc/PID/limits`.
+pub(super) fn own_limits(text: &[u8]) -> OwnLimits {
+    let mut own = OwnLimits::default();
+    for (name, soft) in limits(text) {
+        match name {
+            b"Max open files" => own.files = Some(soft.unwrap_or(u64::MAX)),
+            b"Max processes" => own.processes = Some(soft.unwrap_or(u64::MAX)),
+            _ => {}
+        }
+    }
+    own
 }
 
 /// The lines of `/proc/PID/limits`: name and soft limit, `None` for `unlimited`. Names are 25 columns wide.
@@ -196,12 +213,14 @@ mod tests {
     fn limits_are_read_by_name() {
         let text = b"Limit                     Soft Limit           Hard Limit           Units     \n\
             Max cpu time              unlimited            unlimited            seconds   \n\
+            Max processes             unlimited            unlimited            processes \n\
             Max open files            1024                 524288               files     \n\
             Max nice priority         0                    0                    \n";
-        assert_eq!(open_files_limit(text), Some(1024));
+        assert_eq!(own_limits(text), OwnLimits { files: Some(1024), processes: Some(u64::MAX) });
         assert_eq!(limits(text).next(), Some((&b"Max cpu time"[..], None)));
-        assert_eq!(limits(text).count(), 3);
-        assert_eq!(open_files_limit(b"Limit\nMax open files            unlimited  unlimited files\n"), Some(u64::MAX));
+        assert_eq!(limits(text).count(), 4);
+        let unlimited = own_limits(b"Limit\nMax open files            unlimited  unlimited files\n");
+        assert_eq!(unlimited, OwnLimits { files: Some(u64::MAX), processes: None });
     }
 
     #[test]
@@ -214,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(noise: Vec<u8>, cut in 0..STATUS.len()) {
-            let _ = (parse(&noise), cgroup_path(&noise), open_files_limit(&noise), netns(&noise));
+            let _ = (parse(&noise), cgroup_path(&noise), own_limits(&noise), netns(&noise));
             let _ = parse(&STATUS[..cut]);
         }
     }

@@ -80,7 +80,9 @@ fn another_tree_is_read_and_a_torn_process_loses_nothing_else() {
     put("700/task/702/wchan", "0");
     put("700/status", "Uid:\t7\t7\t7\t7\nNSpid:\t700\t1\nVmSwap:\t   8 kB\n");
     put("700/cgroup", "4:memory:/docker/ab\n0::/\n");
-    put("700/limits", "Limit\nMax open files            9                    9  files\n");
+    let limits =
+        "Limit\nMax processes             60                   60 processes\nMax open files            9  9  files\n";
+    put("700/limits", limits);
     put("800/stat", "800 (torn");
     put("900/stat", &line(900, "gone", "Z", 1));
     let roots = Roots { proc: dir.path().into(), ..Roots::default() };
@@ -88,7 +90,8 @@ fn another_tree_is_read_and_a_torn_process_loses_nothing_else() {
     assert_eq!(tasks.rows.iter().map(|t| t.key.pid).collect::<Vec<_>>(), [700, 900]);
     let task = &tasks.rows[0];
     assert_eq!(task.by_state, StateCounts { sleeping: 1, blocked: 2, ..StateCounts::default() });
-    assert_eq!((task.uid, task.inner_pid, task.swap_bytes, task.fd_limit), (Some(7), Some(1), Some(8192), Some(9)));
+    assert_eq!((task.uid, task.inner_pid, task.swap_bytes), (Some(7), Some(1), Some(8192)));
+    assert_eq!((task.fd_limit, task.nproc_limit), (Some(9), Some(60)));
     assert!(task.is_container_init());
     assert_eq!(task.cgroup.as_deref(), Some("/docker/ab"));
     assert_eq!(task.cmdline, None, "never of a process with a thread in D");

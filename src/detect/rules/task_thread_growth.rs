@@ -15,7 +15,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         ("cgroup.oom_kill", Join::TaskOrCgroup),
         ("task.hung", Join::Task),
         ("cgroup.pids_limit", Join::Cgroup),
-        ("task.pid_exhaustion", Join::Host),
+        ("task.pid_exhaustion", Join::Task),
     ],
     hold_s: 0.0,
     measure,

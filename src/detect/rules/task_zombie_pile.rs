@@ -12,7 +12,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         Knob { key: "count", default: 20.0, unit: "tasks", about: "zombies of one parent that are a finding" },
         Knob { key: "critical", default: 200.0, unit: "tasks", about: "as many, or fewer that grow, are critical" },
     ],
-    explains: &[("cgroup.pids_limit", Join::TaskOrCgroup), ("task.pid_exhaustion", Join::Host)],
+    explains: &[("cgroup.pids_limit", Join::TaskOrCgroup), ("task.pid_exhaustion", Join::Task)],
     hold_s: 1.5,
     measure,
     judge,
