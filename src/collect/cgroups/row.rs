@@ -88,7 +88,12 @@ impl Row {
             if pass.kills_moved {
                 self.read_kills(places, pass.reading);
             }
-            if signs != before {
+            // Without cpuacct beside it nothing shows that a cgroup of the cpu hierarchy moves.
+            let unseen = self.last.cpu.is_some_and(|cpu| cpu.quota_usec.is_some() && cpu.usage_usec.is_none());
+            if signs == before && signs.pids != Some(0) {
+                self.read_frozen(places, pass.reading);
+            }
+            if signs != before || unseen {
                 self.read_moving(places, pass.reading);
             } else if pass.stalls && signs.pids != Some(0) {
                 self.read_pressure(places, pass.reading);
@@ -144,6 +149,13 @@ impl Row {
             v1::read_throttling(cpu, &mut files, reading);
         }
         self.read_pressure(places, reading);
+    }
+
+    /// What is frozen stands still, and on v1 its tasks show as D: others must know why before they call them stuck.
+    fn read_frozen(&mut self, places: &mut Places<'_>, reading: &mut Reading) {
+        if let Some(mut files) = places.get(places.roles.freezer_v1) {
+            self.last.frozen = v1::frozen(&mut files, reading).or(self.last.frozen);
+        }
     }
 
     /// What waits in D moves nothing else: no CPU time, no memory.

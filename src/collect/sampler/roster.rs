@@ -37,11 +37,11 @@ pub(super) fn lanes(roots: &Roots, stack: usize, readers: Pools) -> Vec<Box<dyn 
         start(MemoryCollector::new(roots), stack, each, |snap, s| snap.memory = s, Section::clone),
         start(PressureCollector::new(roots), stack, each, |snap, s| snap.pressure = s, Section::clone),
         start(KlogCollector::new(roots), stack, each, |snap, s| snap.klog = s, without_events),
-        // slabinfo holds slab_mutex while it is read.
+        // slabinfo holds slab_mutex while it is read; three looks in ten seconds are enough to see that a cache grows.
         start(
             SlabCollector::new(roots),
             stack,
-            seldom(Duration::from_secs(10), Duration::from_secs(1)),
+            seldom(Duration::from_secs(3), Duration::from_secs(1)),
             |snap, s| snap.slab = s,
             Section::clone,
         ),
