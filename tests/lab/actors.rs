@@ -1,5 +1,6 @@
 //! Processes that make trouble: this binary run again as `--actor NAME ARGS…`. Each says READY, and ends with its parent.
 
+use crate::kit::must;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -70,6 +71,16 @@ pub fn loopback(port: u16) -> SocketAddrV4 {
 
 pub fn stream(flags: SocketFlags) -> OwnedFd {
     rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("socket")
+}
+
+/// Changes links, addresses and routes of this process's namespace.
+pub fn ip(words: &[&str]) {
+    must("ip", words);
+}
+
+/// Sets a sysctl, named by its path below `/proc/sys`.
+pub fn sysctl(path: &str, value: &str) {
+    std::fs::write(format!("/proc/sys/{path}"), value).unwrap_or_else(|e| panic!("{path}: {e}"));
 }
 
 /// A listener whose accept queue is full answers no SYN: every further connect stays in SYN_SENT.

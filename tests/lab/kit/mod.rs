@@ -15,7 +15,7 @@ pub use expect::Expect;
 pub use look::{Look, one_story, whytop};
 pub use play::{Outcome, Played, control, may_skip, scenario};
 pub use score::{Row, Score, Subject};
-pub use stage::{Cleanup, Stage, may, memory_cgroup_root, must, scratch, until, which};
+pub use stage::{Cleanup, Stage, cgroup, may, memory_cgroup_root, must, scratch, until, which};
 
 /// Actors that a scenario brings along, by name.
 pub type Actors = &'static [(&'static str, fn(&[&str]))];

@@ -227,3 +227,35 @@ pub fn memory_cgroup_root() -> PathBuf {
     let v1 = Path::new("/sys/fs/cgroup/memory");
     if v1.is_dir() { v1.to_owned() } else { PathBuf::from("/sys/fs/cgroup") }
 }
+
+/// A cgroup of this run's own in the hierarchy of `controller`; what is still in it when the stage ends is killed, and it
+/// is removed. The same name may stand in several hierarchies: on v2 that is one cgroup.
+pub fn cgroup(stage: &mut Stage, controller: &str, name: &str) -> PathBuf {
+    let v1 = Path::new("/sys/fs/cgroup").join(controller);
+    let root = if v1.is_dir() { v1 } else { PathBuf::from("/sys/fs/cgroup") };
+    // On v2 the root hands controllers down; on v1 there is no such file, and nothing to be done.
+    let hand_down = root.join("cgroup.subtree_control");
+    if hand_down.exists() {
+        std::fs::write(hand_down, format!("+{controller}")).expect("hand the controller down");
+    }
+    let mine = format!("whytop-lab-{}-{name}", std::process::id());
+    let dir = root.join(&mine);
+    std::fs::create_dir_all(&dir).expect("make a cgroup");
+    stage.owns(mine);
+    let left = dir.clone();
+    stage.undo(move || {
+        let procs = left.join("cgroup.procs");
+        let gone = || {
+            for pid in std::fs::read_to_string(&procs).unwrap_or_default().lines() {
+                may("kill", &["-9", pid]);
+            }
+            // What an actor made in it goes first.
+            for below in std::fs::read_dir(&left).into_iter().flatten().flatten() {
+                std::fs::remove_dir(below.path()).ok();
+            }
+            std::fs::remove_dir(&left).is_ok() || !left.exists()
+        };
+        until("the cgroup is empty", gone);
+    });
+    dir
+}

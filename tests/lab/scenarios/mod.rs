@@ -10,17 +10,24 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    cgroup_limits,
     container_oom,
     crowd,
     d_state_and_zombies,
     dying_cgroups,
+    kernel_log,
+    kernel_memory,
+    net_limits,
     story_a,
     story_b,
     story_c,
     story_d,
     story_e,
     syn_sent,
+    task_limits,
+    tcp_limits,
     time_wait,
     two_troubles,
     udp_drops,
+    waits,
 }
