@@ -16,6 +16,7 @@
 
 mod actors;
 mod controls;
+mod coverage;
 mod kit;
 mod scenarios;
 mod vm;
@@ -98,7 +99,21 @@ struct Tally {
     score: Score,
 }
 
+/// The test that every rule is staged.
+const COVERAGE: &str = "every_rule_is_staged";
+
 impl Tally {
+    /// A test without a row.
+    fn check(&mut self, name: &str, faults: &[String]) {
+        if faults.is_empty() {
+            self.passed += 1;
+            println!("test lab::{name} ... ok");
+        } else {
+            self.failed += 1;
+            println!("test lab::{name} ... FAILED\n{}", faults.join("\n"));
+        }
+    }
+
     fn add(&mut self, name: &str, Played { outcome, row }: Played) {
         match outcome {
             Outcome::Passed => {
@@ -141,6 +156,7 @@ fn main() {
     }
     let asked = Asked::of(args);
     if asked.list {
+        println!("{COVERAGE}: test");
         for work in all() {
             println!("{}: test", work.name());
         }
@@ -156,6 +172,9 @@ fn main() {
     let guests: usize = boots.iter().map(|(_, works)| works.len()).sum();
     println!("\nrunning {} lab scenarios, {guests} of them in {} virtual machines", chosen.len() + guests, boots.len());
     let mut tally = Tally { rows: asked.rows, ..Tally::default() };
+    if wanted(COVERAGE) && !asked.scoreboard {
+        tally.check(COVERAGE, &coverage::faults());
+    }
     for work in chosen {
         tally.add(work.name(), work.play(asked.side.as_deref().unwrap_or("host"), asked.scoreboard));
     }
