@@ -148,9 +148,16 @@ fn summary(frame: &Frame) -> Vec<Line> {
     let active = frame.findings.iter().filter(|f| f.active).count();
     let critical = frame.findings.iter().filter(|f| f.active && f.severity == Severity::Critical).count();
     let role = if worst == Some(Severity::Critical) { Role::Title } else { Role::Text };
-    vec![Line::plain(role, words).dim(format!(
-        " · {active} findings hold now, {critical} of them critical: work is failing"
-    ))]
+    let hold = match active {
+        1 => " · 1 finding holds now".to_owned(),
+        n => format!(" · {n} findings hold now"),
+    };
+    let failing = match critical {
+        0 => String::new(),
+        n if n == active => ", critical: work is failing".into(),
+        n => format!(", {n} of them critical: work is failing"),
+    };
+    vec![Line::plain(role, words).dim(format!("{hold}{failing}"))]
 }
 
 fn footer(found: &Finding) -> Vec<Line> {

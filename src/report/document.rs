@@ -58,7 +58,8 @@ fn head(report: &Report) -> Vec<Block<'_>> {
     );
     if let Some(host) = &report.host {
         let memory = num::prose_bytes(host.mem_total_bytes);
-        let _ = write!(lead, " Kernel {}, {}, {} CPUs, {memory} of memory.", host.kernel, host.os, host.cpus);
+        let os = if host.os.is_empty() { String::new() } else { format!("{}, ", host.os) };
+        let _ = write!(lead, " Kernel {}, {os}{} CPUs, {memory} of memory.", host.kernel, host.cpus);
     }
     out.push(Block::Text(format!("{lead} All times are UTC.")));
     if !report.damage.is_empty() {
@@ -178,6 +179,7 @@ pub(super) fn amount(value: f64, unit: &str) -> String {
         "" => num::number(value),
         "%" => format!("{}%", num::number(value)),
         "/s" => format!("{}/s", num::number(value)),
+        unit if (value - 1.0).abs() < f64::EPSILON => format!("1 {}", unit.strip_suffix('s').unwrap_or(unit)),
         unit if value.fract() == 0.0 => format!("{} {unit}", num::grouped(num::whole(value))),
         unit => format!("{} {unit}", num::number(value)),
     }

@@ -62,12 +62,20 @@ fn sparkline(points: &[(i64, f64)], limit: Option<f64>) -> String {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     let columns = SPARK_COLUMNS.min(points.len());
     let span = last.0.saturating_sub(first.0).max(1) as f64;
-    let mut values = vec![0.0_f32; columns];
+    let mut values = vec![f32::NAN; columns];
     for (at, value) in points {
         let column = (at.saturating_sub(first.0) as f64 / span * columns as f64) as usize;
         if let Some(slot) = values.get_mut(column.min(columns.saturating_sub(1))) {
             *slot = slot.max(*value as f32);
         }
+    }
+    // Between two samples the value was what it was.
+    let mut before = 0.0;
+    for slot in &mut values {
+        if slot.is_nan() {
+            *slot = before;
+        }
+        before = *slot;
     }
     spark::line(&values, limit.map(|l| l as f32), columns)
 }

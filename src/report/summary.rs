@@ -279,7 +279,8 @@ fn subject(episode: &Episode) -> String {
 
 fn evidence(e: &Evidence) -> (String, String, String, Option<f64>) {
     let value = match &e.value {
-        EvidenceValue::Number(n) => n.to_string(),
+        EvidenceValue::Number(n) if n.fract() == 0.0 => n.to_string(),
+        EvidenceValue::Number(n) => format!("{n:.1}"),
         EvidenceValue::Text(text) => (**text).to_owned(),
     };
     ((*e.source).to_owned(), (*e.field).to_owned(), value, e.rate_per_s)

@@ -154,6 +154,11 @@ fn main() {
         vm::guest(boot, names);
         return;
     }
+    match args.as_slice() {
+        [flag, name] if flag == "--tape" => return vm::tapes::guest(name),
+        [flag, dir, names @ ..] if flag == "--tapes" => return vm::tapes::make(dir, names),
+        _ => {}
+    }
     let asked = Asked::of(args);
     if asked.list {
         println!("{COVERAGE}: test");

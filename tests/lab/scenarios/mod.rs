@@ -4,7 +4,7 @@ use crate::kit::Scenario;
 
 macro_rules! scenarios {
     ($($file:ident),* $(,)?) => {
-        $(mod $file;)*
+        $(pub mod $file;)*
         pub const ALL: &[&[Scenario]] = &[$($file::ALL),*];
     };
 }

@@ -15,6 +15,7 @@
 mod boots;
 pub mod machine;
 mod scenarios;
+pub mod tapes;
 
 use crate::Work;
 use crate::kit::{Outcome, Played, Row};
