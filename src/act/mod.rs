@@ -26,6 +26,8 @@ mod running;
 mod sockets;
 mod supervise;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod wait;
 mod watch;

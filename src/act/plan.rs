@@ -33,6 +33,11 @@ pub fn plan(facts: &Facts, guard: &Guard, signal: Signal) -> Plan {
         restarts: None,
         outcome: None,
     };
+    if let (Permission::Gone, Some(why)) = (&facts.permission, &guard.forbidden) {
+        plan.decision = Decision::Refused;
+        plan.reasons.push(why.clone());
+        return plan;
+    }
     if facts.permission == Permission::Gone {
         plan.reasons.push("it has gone".into());
         return plan;

@@ -129,7 +129,7 @@ impl Act {
             self.sockets_of(&mut facts);
         }
         let mut plan = plan(&facts, guard, signal);
-        if plan.effect == Effect::NoneGone {
+        if plan.effect == Effect::NoneGone && plan.decision != Decision::Refused {
             plan.outcome = Some(gone());
         }
         plan

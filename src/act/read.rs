@@ -270,7 +270,8 @@ impl Reader {
                 runtime: found.runtime.clone(),
                 ..ContainerFacts::default()
             };
-            self.restart_of_container(facts.target.key.pid, &found.id, found.pod_uid.is_some(), &mut container);
+            let TaskTarget { key, ppid, .. } = facts.target;
+            self.restart_of_container([key.pid, ppid], &found.id, found.pod_uid.is_some(), &mut container);
             facts.target.container = Some(container.label.clone());
             facts.container = Some(container);
         } else if let Some(unit) = paths.iter().find_map(|path| supervise::unit_of_path(path)) {
@@ -281,17 +282,19 @@ impl Reader {
         }
     }
 
-    fn restart_of_container(&mut self, pid: u32, id: &str, in_pod: bool, container: &mut ContainerFacts) {
+    /// `pids`: the process, and its parent: what is dead sees no mounts any more, but its parent does.
+    fn restart_of_container(&mut self, pids: [u32; 2], id: &str, in_pod: bool, container: &mut ContainerFacts) {
         if in_pod {
             container.restart = Some(supervise::kubernetes());
             return;
         }
         let own = self.files.read(&[b"self/mountinfo"], &mut self.text).map(<[u8]>::to_vec).unwrap_or_default();
-        let theirs = self.read(pid, b"/mountinfo").unwrap_or_default();
         let usual = || PathBuf::from("/var/lib/docker/containers").join(id);
-        let dir = supervise::docker_dir(&theirs, &own, id).or_else(|| (&*container.runtime == "docker").then(usual));
+        let mounts = pids.map(|pid| self.read(pid, b"/mountinfo").unwrap_or_default());
+        let dir = mounts.iter().find_map(|theirs| supervise::docker_dir(theirs, &own, id));
+        let dir = dir.or_else(|| (&*container.runtime == "docker").then(usual));
         if let Some(dir) = dir {
-            supervise::docker(&dir, pid, container, &mut self.lookup);
+            supervise::docker(&dir, pids.first().copied().unwrap_or(0), container, &mut self.lookup);
         }
     }
 

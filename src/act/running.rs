@@ -172,8 +172,7 @@ impl Act {
         let open = |plan: Option<&Plan>| {
             plan.and_then(|plan| plan.outcome.as_ref()).is_none_or(|o| o.result != OutcomeKind::Respawned)
         };
-        let expected =
-            watchers.iter().any(|(n, watcher)| watcher.expects_successor(at) && open(proposal.plans.get(*n)));
+        let expected = watchers.iter().any(|(n, watcher)| watcher.may_return(at) && open(proposal.plans.get(*n)));
         if !expected || at.0.saturating_sub(searched.0) < SEARCH_MS * 1_000_000 {
             return;
         }
@@ -181,7 +180,7 @@ impl Act {
         let census = self.census();
         for (n, watcher) in watchers.iter() {
             let Some(plan) = proposal.plans.get_mut(*n) else { continue };
-            if !watcher.expects_successor(at) || !open(Some(plan)) {
+            if !watcher.may_return(at) || !open(Some(plan)) {
                 continue;
             }
             let cmdline = |key| self.reader.cmdline(key);

@@ -46,13 +46,15 @@ impl Watcher {
         self.dead_ms.is_some()
     }
 
-    /// Whether a successor is being looked for now.
-    pub fn expects_successor(&self, now: Moment) -> bool {
-        self.gone_ms.is_some_and(|gone| self.ms(now) < gone + self.patience_ms())
+    /// Whether a successor may still come: looked for while anybody watches, though an end without a promise is settled
+    /// sooner.
+    pub fn may_return(&self, now: Moment) -> bool {
+        self.gone_ms.is_some_and(|gone| self.ms(now) < gone + PROMISED_MS)
     }
 
-    fn patience_ms(&self) -> u64 {
-        if self.promised { PROMISED_MS } else { GRACE_MS }
+    fn is_settled(&self, now: Moment) -> bool {
+        let patience_ms = if self.promised { PROMISED_MS } else { GRACE_MS };
+        self.gone_ms.is_some_and(|gone| self.ms(now) >= gone + patience_ms)
     }
 
     fn ms(&self, now: Moment) -> u64 {
@@ -72,7 +74,7 @@ impl Watcher {
         }
         if self.gone_ms.is_some() {
             let detail = format!("ended after {}", span(dead_ms)).into();
-            let settled = !self.expects_successor(now);
+            let settled = self.is_settled(now);
             return Outcome { result: OutcomeKind::Exited, after_ms: dead_ms, detail, settled, successor: None };
         }
         let TaskTarget { key, ppid, .. } = self.target;
