@@ -52,6 +52,17 @@ fn nothing_is_sent_before_the_plan_was_seen() {
 }
 
 #[test]
+fn a_long_command_line_hides_nothing_of_the_plan() {
+    let mut app = app("tasks", &story_d());
+    let (id, action) = asked(&press(&mut app, JAVA)).unwrap();
+    let mut proposal = plans::of(&action, Decision::Allowed, Foretold::Caught);
+    plans::command(&mut proposal, &"-Dsome.property=value ".repeat(300));
+    app.step(Event::Planned { id, plan: Ok(Box::new(proposal)) });
+    let screen = text(&draw(&mut app, 80, 24));
+    assert!(screen.contains("it catches SIGTERM") && screen.contains("instead"), "{screen}");
+}
+
+#[test]
 fn a_refused_plan_is_never_carried_out_and_esc_forgets_it() {
     let (mut app, id, _) = with_plan(JAVA, Decision::Refused, Foretold::Ignored);
     let effects = press(&mut app, "<enter>y<enter>");

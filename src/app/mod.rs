@@ -313,6 +313,8 @@ impl App {
                     _ => self.to_destroy().map(|sockets| Deed::DestroySockets { sockets }),
                 };
                 if let Some(deed) = deed {
+                    // From here on a key has chosen this row.
+                    self.view_mut().chosen = true;
                     self.propose(deed);
                 }
             }

@@ -11,6 +11,8 @@ use crate::view::{Line, Role, num};
 
 /// Targets told in full; of more each has one line.
 const IN_FULL: usize = 3;
+/// Characters of a command line.
+const COMMAND_MAX: usize = 160;
 /// Columns of the countdown.
 const COUNTDOWN: usize = 20;
 
@@ -187,10 +189,16 @@ fn task_lines(task: &TaskTarget) -> Vec<Line> {
         (None, Some(uid)) => format!("uid {uid}"),
         (None, None) => "uid –".into(),
     };
-    let command = task.cmdline.as_deref().unwrap_or("(its command line is not read: it is in D, or has none)");
+    let line = task.cmdline.as_deref().unwrap_or("(its command line is not read: it is in D, or has none)");
+    // What the signal will do must not scroll off below the arguments of a JVM; its page shows them all.
+    let command = if line.chars().nth(COMMAND_MAX).is_some() {
+        line.chars().take(COMMAND_MAX).chain(['…']).collect()
+    } else {
+        line.to_owned()
+    };
     let parent = task.parent_comm.as_deref().map_or_else(|| task.ppid.to_string(), |c| format!("{c}({})", task.ppid));
     let mut lines = vec![
-        Line::of("who").dim(format!("{user}  ")).text(command.to_owned()),
+        Line::of("who").dim(format!("{user}  ")).text(command),
         Line::of(" ")
             .dim("state ")
             .text(task.state.letter().to_string())

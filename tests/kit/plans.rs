@@ -72,6 +72,15 @@ pub fn of(action: &Action, decision: Decision, effect: Foretold) -> Proposal {
     }
 }
 
+/// Gives every process this command line.
+pub fn command(proposal: &mut Proposal, line: &str) {
+    for plan in &mut proposal.plans {
+        if let Target::Task(task) = &mut plan.target {
+            task.cmdline = Some(line.into());
+        }
+    }
+}
+
 /// Gives every plan this outcome.
 pub fn outcome(proposal: &mut Proposal, result: OutcomeKind, after_ms: u64, detail: &str, settled: bool) {
     for plan in &mut proposal.plans {
