@@ -22,8 +22,8 @@ pub const ALL: &[Scenario] = &[Scenario {
     ],
     stage,
     expects,
-    // Those who try to reach a server that does not accept.
-    may_say: &["tcp.syn_sent_pile"],
+    // Those who try to reach a server that does not accept; and a burst of connections that a busy machine accepts late.
+    may_say: &["tcp.syn_sent_pile", "tcp.listen_overflow"],
     ..Scenario::BASE
 }];
 
