@@ -31,6 +31,7 @@ rules! {
     tcp_memory_pressure
     tcp_time_wait_full
     tcp_port_exhaustion
+    tcp_retransmits
     net_link_saturated
     net_drops
     net_tables_full

@@ -17,6 +17,7 @@ scenarios! {
     dying_cgroups,
     kernel_log,
     kernel_memory,
+    lossy_path,
     net_limits,
     story_a,
     story_b,

@@ -23,7 +23,7 @@ pub const ALL: &[Scenario] = &[Scenario {
     stage,
     expects,
     // Those who try to reach a server that does not accept; and a burst of connections that a busy machine accepts late.
-    may_say: &["tcp.syn_sent_pile", "tcp.listen_overflow"],
+    may_say: &["tcp.syn_sent_pile", "tcp.listen_overflow", "tcp.retransmits"],
     ..Scenario::BASE
 }];
 
