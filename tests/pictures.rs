@@ -92,6 +92,23 @@ fn pictures_are_as_they_are_drawn_today() {
     );
 }
 
+/// The asciicast of a replay, which any player of asciicasts shows.
+#[test]
+fn the_cast_is_as_it_is_played_today() {
+    let story = root().join("tests/fixtures/stories/d-oom-spiral.wtr");
+    let args = ["screen", "--from", story.to_str().unwrap(), "--cast", "--size", "100x30"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whytop"));
+    let output =
+        command.args(args).env_clear().env("HOME", "/nonexistent").env("TERM", "xterm-256color").output().unwrap();
+    let cast = String::from_utf8(output.stdout).unwrap();
+    let path = root().join("screenshots/replay.cast");
+    if std::env::var_os("WHYTOP_DRAW").is_some() {
+        std::fs::write(path, cast).unwrap();
+        return;
+    }
+    assert!(std::fs::read_to_string(path).ok() == Some(cast), "WHYTOP_DRAW=1 cargo test --test pictures");
+}
+
 #[test]
 fn a_picture_has_letters_in_it() {
     let Some(pixmap) = pixels(&drawn(PICTURES.first().unwrap())) else {

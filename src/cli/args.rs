@@ -462,6 +462,9 @@ pub struct ScreenArgs {
     /// Print a picture (SVG) instead of text
     #[arg(long)]
     pub svg: bool,
+    /// Play the whole recording into an asciicast
+    #[arg(long, requires = "from", conflicts_with_all = ["svg", "at", "keys"])]
+    pub cast: bool,
 }
 
 /// `watch`.

@@ -1,6 +1,7 @@
 //! The command line: parse, wire, exit code.
 
 mod args;
+mod cast;
 mod doctor;
 mod export;
 mod info;

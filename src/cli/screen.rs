@@ -27,6 +27,10 @@ use std::time::Duration;
 /// # Errors
 /// As [`Host::open`]; a key that is none; a recording that can't be read; and when the screen can't be written.
 pub fn run(global: &Global, args: &ScreenArgs) -> anyhow::Result<ExitCode> {
+    if let Some(file) = args.from.as_ref().filter(|_| args.cast) {
+        out::print(&super::cast::cast(&Settings::load(global)?, file, args)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let keys = args.keys.split_whitespace().map(key).collect::<Result<Vec<_>, _>>()?;
     let (width, height) = args.size;
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
