@@ -30,17 +30,17 @@ enum Values {
 }
 
 /// Whole numbers below this are exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: u64 = 1 << 53;
 
 fn scaled(values: &[f64], scale: f64) -> Option<Vec<i64>> {
     let mut last = 0;
     let difference = |v: &f64| {
-        let n = (v * scale).round();
-        if n.abs() >= EXACT || (n / scale).to_bits() != v.to_bits() {
+        #[expect(clippy::cast_possible_truncation, reason = "judged by whether it comes back the same")]
+        let n = (v * scale).round() as i64;
+        // Minus zero has no whole number of its own.
+        if n.unsigned_abs() >= EXACT || (n as f64 / scale).to_bits() != v.to_bits() {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        let n = n as i64;
         Some(n - std::mem::replace(&mut last, n))
     };
     values.iter().map(difference).collect()
@@ -136,6 +136,13 @@ mod tests {
             series.spark(now, 16),
             series.changes_since(since(60))
         )
+    }
+
+    #[test]
+    fn minus_zero_comes_back_as_it_was() {
+        let mut series = Series::default();
+        series.push(Moment(SECOND), -0.0);
+        assert_eq!(told(&again(&series), Moment(SECOND)), told(&series, Moment(SECOND)));
     }
 
     proptest! {
