@@ -16,6 +16,7 @@ pub use look::{Look, one_story, whytop};
 pub use play::{Outcome, Played, control, may_skip, scenario};
 pub use score::{Row, Score, Subject};
 pub use stage::{Cleanup, Stage, cgroup, may, memory_cgroup_root, must, scratch, until, which};
+pub use watcher::uptime_s;
 
 /// Actors that a scenario brings along, by name.
 pub type Actors = &'static [(&'static str, fn(&[&str]))];

@@ -7,7 +7,8 @@ import java.util.List;
 public class Agent {
     public static void main(String[] args) throws Exception {
         var broker = new InetSocketAddress(args[0], Integer.parseInt(args[1]));
-        long pause = 1000 / Integer.parseInt(args[2]);
+        double pause = 1000.0 / Integer.parseInt(args[2]);
+        long started = System.currentTimeMillis();
         int kept = Integer.parseInt(args[3]) << 10;
         List<byte[]> unsent = new ArrayList<>();
         System.out.println("READY");
@@ -24,7 +25,8 @@ public class Agent {
             });
             t.setDaemon(true);
             t.start();
-            Thread.sleep(pause);
+            // A busy machine catches up.
+            Thread.sleep(Math.max(1, started + (long) (unsent.size() * pause) - System.currentTimeMillis()));
         }
     }
 }
