@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use whytop::record::{Header, Log, Writer};
+use whytop::snapshot::{Host, Moment, Section, Snapshot};
 
 /// Longest wait for something to appear; a busy machine is slow, a broken program is never in time.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +58,7 @@ impl Terminal {
         command.env_clear();
         command.env("TERM", term);
         command.env("HOME", "/nonexistent");
+        command.env("TZ", "UTC");
         command.cwd("/");
         let child = pair.slave.spawn_command(command).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
@@ -267,4 +270,57 @@ fn a_dumb_terminal_gets_text() {
     assert_eq!(terminal.end().exit_code(), 0);
     let text = String::from_utf8_lossy(&terminal.drawn);
     assert!(text.contains("looked for 5."), "{text}");
+}
+
+/// A recording of two minutes from 10:00:00 UTC on, of a host that has nothing.
+fn recording() -> tempfile::NamedTempFile {
+    let start = "2026-11-22T10:00:00Z".parse::<jiff::Timestamp>().unwrap();
+    let start = i64::try_from(start.as_nanosecond()).unwrap();
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    let mut log = None;
+    for second in 0..120 {
+        let at = Moment(1_000_000_000 * (500 + second));
+        let wall_unix_ns = start + i64::try_from(second).unwrap() * 1_000_000_000;
+        let host = Host { name: "recorded".into(), ..Host::default() };
+        let snap = Snapshot { at, wall_unix_ns, host: Section::ok(at, host), ..Snapshot::default() };
+        log.get_or_insert_with(|| Log::new(&Header::of(&snap)).unwrap());
+        writer.push(&snap, None).unwrap();
+    }
+    let (mut log, mut bytes) = log.unwrap();
+    for frame in writer.into_sink() {
+        bytes.extend(log.append(&frame).unwrap());
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&bytes).unwrap();
+    file
+}
+
+#[test]
+fn a_recording_is_played_sought_and_left() {
+    let file = recording();
+    let mut t = Terminal::start(&["replay", file.path().to_str().unwrap()], "xterm-256color");
+    let shows = |text: &'static str| move |s: &vt100::Screen| s.contents().contains(text);
+    t.wait_for("the recording", |s| s.contents().contains("recorded") && s.contents().contains("REPLAY 10:0"));
+    t.wait_for("it to play", |s| s.contents().contains("REPLAY 10:0") && !s.contents().contains("REPLAY 10:00:00"));
+    t.press(" @10:01:30\r");
+    t.wait_for("the time", shows("REPLAY 10:01:30"));
+    t.press("[[");
+    t.wait_for("two samples back", shows("REPLAY 10:01:28"));
+    t.press("@+99h\r");
+    t.wait_for("its end", shows("REPLAY 10:01:59"));
+    t.press("q");
+    assert!(t.end().success());
+    t.assert_given_back();
+}
+
+#[test]
+fn the_live_screen_goes_back_in_its_last_minutes() {
+    let mut t = Terminal::start(&[], "xterm-256color");
+    t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
+    t.press("[");
+    t.wait_for("the past", |s| s.contents().contains("REPLAY"));
+    t.press("L");
+    t.wait_for("now", |s| s.contents().contains("LIVE"));
+    t.press("q");
+    assert!(t.end().success());
 }
