@@ -667,8 +667,6 @@ fn a_mark_is_typed_and_nothing_else_is_recorded_by_escape() {
     };
     assert_eq!(marks(press(&mut app, "mthe deploy<enter>")), ["the deploy"]);
     assert_eq!(marks(press(&mut app, "mnever<esc>")), Vec::<String>::new());
-    assert!(press(&mut app, "w").contains(&Effect::SaveRing));
-    assert!(press(&mut app, "r").contains(&Effect::Record));
 }
 
 #[test]

@@ -90,10 +90,6 @@ pub enum Effect {
     StopReading,
     /// Move in the recording.
     Playback(Playback),
-    /// Write the ring to a file.
-    SaveRing,
-    /// Begin to record to a file, or end it.
-    Record,
     /// Put a mark with this text into what is recorded.
     Mark(String),
     /// Leave.

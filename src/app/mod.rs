@@ -295,8 +295,6 @@ impl App {
             Action::Pause => self.pause(),
             Action::Back if self.is_reading() => self.stop_reading(),
             Action::Mark => self.prompt(Purpose::Mark),
-            Action::SaveRing => self.effects.push(Effect::SaveRing),
-            Action::Record => self.effects.push(Effect::Record),
             Action::StepBack | Action::PreviousAnomaly if self.replay.is_none() => self.rewind(action),
             _ if self.replay.is_some() && is_playback(action) => self.replay_act(action),
             Action::Back => {

@@ -189,7 +189,6 @@ impl Loop {
                 Effect::Focus(subject) => self.feed.wish(Wish::Focus(subject)),
                 Effect::Playback(to) => self.feed.wish(Wish::Playback(to)),
                 Effect::Mark(text) => self.feed.wish(Wish::Mark(text)),
-                Effect::SaveRing | Effect::Record => {}
                 Effect::Quit => return Some(End::Quit),
                 other => {
                     if let Some(hands) = &mut self.hands {
