@@ -33,7 +33,8 @@ fn stage() -> Stage {
     // Its end answers all who wait for it: they are ended before it, so it must go first.
     stage.release.push(Cleanup(Some(Box::new(move || may("kill", &["-9", &server.to_string()])))));
     stage.inode = u64::from(stage.actor(&["spawns", &format!("{dir}/program")]));
-    let stuck = stage.actor(&["stats", &format!("{dir}/file")]);
+    // The root itself: a look-up below it would wait for the launcher's, which holds the directory.
+    let stuck = stage.actor(&["stats", &dir]);
     until("it waits for the server", || wchan(stuck) == "request_wait_answer");
     must("kill", &["-9", &stuck.to_string()]);
     until("what was killed waits in D", || state(stuck) == Some('D'));
