@@ -39,7 +39,7 @@ pub use prepare::Prepared;
 pub use running::{Consent, Running};
 
 use crate::collect::Roots;
-use crate::snapshot::{CgroupKey, NetnsId, TaskKey, Text};
+use crate::snapshot::{CgroupKey, NetnsId, TaskKey};
 use census::Census;
 use read::Reader;
 use rustix::io::Errno;
@@ -88,12 +88,6 @@ impl Act {
     /// When there is none, or the number is a thread's.
     pub fn pin_pid(&self, pid: u32) -> Result<Pin, PinError> {
         Pin::of_pid(self.reader.proc(), pid, self.options.identity)
-    }
-
-    /// Why nothing can be done here at all, if so: `--read-only`, or a `/proc` that is not ours.
-    #[must_use]
-    pub fn forbidden(&self) -> Option<Text> {
-        guard::guard(&self.roots, self.options.read_only, &Census::default()).forbidden
     }
 
     /// The cgroup that a person named by its path in a hierarchy, or by its directory.
