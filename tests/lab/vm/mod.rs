@@ -65,10 +65,20 @@ fn play(boot: &Boot, works: &[Work], strict: bool, mut report: impl FnMut(&str, 
         return;
     }
     let mut left = works.to_vec();
-    let ended = run(boot, works, strict, |name, played| {
-        left.retain(|work| work.name() != name);
-        report(&boot.named(name), played);
+    let mut ended = run(boot, works, strict, |name, played| match &played.outcome {
+        Outcome::Failed(why) if !strict => println!("test lab::{} ... once more: {why}", boot.named(name)),
+        _ => {
+            left.retain(|work| work.name() != name);
+            report(&boot.named(name), played);
+        }
     });
+    if !strict && !left.is_empty() {
+        let again = left.clone();
+        ended = run(boot, &again, strict, |name, played| {
+            left.retain(|work| work.name() != name);
+            report(&boot.named(name), played);
+        });
+    }
     let why = ended.err().unwrap_or_else(|| "the machine ended before it".into());
     for work in left {
         report(&boot.full_name(&work), Played { outcome: Outcome::Failed(why.clone()), row: row(boot, &work) });
