@@ -222,3 +222,45 @@ fn rows_that_change_places_are_followed() {
         assert_same(&cursor.next_snapshot().unwrap().unwrap(), snap);
     }
 }
+
+#[test]
+fn a_rewritten_recording_is_thinned_where_it_is_old_and_loses_no_word_of_the_kernel() {
+    use super::file::LogFile;
+    use super::rewrite::Rewrite;
+    use crate::snapshot::{KernelLog, LogEvent};
+    let second_ns = 1_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r");
+    let mut file = LogFile::open(&path, &Header::default()).unwrap();
+    let mut writer = Writer::with_base(Vec::new()).unwrap();
+    for n in 0..600 {
+        let mut snap = snapshot(n, 5);
+        let event = LogEvent { line: n, ..LogEvent::default() };
+        snap.klog = Section::ok(snap.at, KernelLog { events: vec![event], ..KernelLog::default() });
+        writer.push(&snap, None).unwrap();
+        file.append(&std::mem::take(writer.sink())).unwrap();
+    }
+    let bounds =
+        Bounds { max_bytes: 1 << 30, max_age_ns: 500 * second_ns, fine_ns: 100 * second_ns, coarse_ns: 10 * second_ns };
+    let to = Destination { path: path.clone(), header: Header::default(), bounds };
+    let mut rewrite = Rewrite::if_due(&file, &to, second(599)).unwrap().unwrap();
+    while !rewrite.step(&file).unwrap() {}
+    let file = rewrite.finish().unwrap();
+    assert!(file.is_in_place());
+    let mut cursor = Reader::open(&path).unwrap().start().unwrap();
+    let (mut times, mut lines) = (Vec::new(), Vec::new());
+    while let Some(snap) = cursor.next_snapshot().unwrap() {
+        times.push(u64::try_from((snap.wall_unix_ns - second(0)) / second_ns).unwrap());
+        lines.extend(snap.klog.data().unwrap().events.iter().map(|event| event.line));
+    }
+    assert_eq!(times.first(), Some(&120), "what is too old is left out, a group at a time");
+    assert_eq!(lines, (120..600).collect::<Vec<_>>());
+    let fine = times.iter().filter(|n| **n >= 500).count();
+    assert_eq!(fine, 100);
+    let coarse = times.len() - fine;
+    // One in 10 s, the last of each group (its kernel-log lines are kept), and all of the group that reaches into the fine part.
+    assert!((38..80).contains(&coarse), "{times:?}");
+    assert!(cursor.gaps().is_empty());
+    // Nothing more is due.
+    assert!(Rewrite::if_due(&file, &to, second(599)).unwrap().is_none());
+}
