@@ -33,8 +33,10 @@ pub fn run(args: &[String]) {
 fn brought_along(name: &str, args: &[&str]) {
     let theirs = crate::scenarios::ALL.iter().copied().flatten().map(|s| s.actors);
     let guests = crate::vm::BOOTS.iter().flat_map(|boot| boot.works).map(crate::Work::actors);
-    let mut all = theirs.chain(crate::controls::ALL.iter().map(|c| c.actors)).chain(guests).flatten();
-    let (_, act) = all.find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no such actor: {name}"));
+    let all = theirs.chain(crate::controls::ALL.iter().map(|c| c.actors)).chain(guests).flatten();
+    let of_that_name: Vec<_> = all.filter(|(n, _)| *n == name).map(|(_, act)| *act).collect();
+    let Some(act) = of_that_name.first() else { panic!("no such actor: {name}") };
+    assert!(of_that_name.iter().all(|other| std::ptr::fn_addr_eq(*other, *act)), "two actors are called {name}");
     act(args);
 }
 

@@ -29,7 +29,12 @@ pub const PARENT_OOM: Scenario = Scenario {
 pub const LIMITS: Scenario = Scenario {
     name: "throttled_out_of_pids_and_frozen",
     root: true,
-    actors: &[("eats-in", eats_in), ("forks-in", forks_in), ("spins-in", spins_in), ("sleeps-in", sleeps_in)],
+    actors: &[
+        ("guest-eats-in", eats_in),
+        ("guest-forks-in", forks_in),
+        ("spins-in", spins_in),
+        ("sleeps-in", sleeps_in),
+    ],
     stage: limits,
     expects: |_| {
         let refused = |f: &serde_json::Value| f["limit"] == 20.0;
@@ -118,7 +123,7 @@ fn limits() -> Stage {
         write(&cpu.join("cpu.cfs_quota_us"), "10000");
     }
     stage.actor(&["spins-in", cpu.to_str().expect("utf-8")]);
-    stage.actor(&["forks-in", pids.to_str().expect("utf-8")]);
+    stage.actor(&["guest-forks-in", pids.to_str().expect("utf-8")]);
     stage.actor(&["sleeps-in", frozen.to_str().expect("utf-8")]);
     let (file, freeze, thaw) =
         if is_v2() { ("cgroup.freeze", "1", "0") } else { ("freezer.state", "FROZEN", "THAWED") };
@@ -127,7 +132,7 @@ fn limits() -> Stage {
     stage.release.push(Cleanup(Some(Box::new(move || write(&file, thaw)))));
     if let Some(high) = high {
         write(&high.join("memory.high"), "20M");
-        stage.actor(&["eats-in", high.to_str().expect("utf-8")]);
+        stage.actor(&["guest-eats-in", high.to_str().expect("utf-8")]);
     }
     stage
 }
