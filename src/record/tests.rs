@@ -255,9 +255,9 @@ fn a_rewritten_recording_is_thinned_where_it_is_old_and_loses_no_word_of_the_ker
     }
     assert_eq!(times.first(), Some(&120), "what is too old is left out, a group at a time");
     assert_eq!(lines, (120..600).collect::<Vec<_>>());
-    let fine = times.iter().filter(|n| **n >= 500).count();
-    assert_eq!(fine, 100);
-    let coarse = times.len() - fine;
+    let recent = times.iter().filter(|n| **n >= 500).count();
+    assert_eq!(recent, 100);
+    let coarse = times.len() - recent;
     // One in 10 s, the last of each group (its kernel-log lines are kept), and all of the group that reaches into the fine part.
     assert!((38..80).contains(&coarse), "{times:?}");
     assert!(cursor.gaps().is_empty());
