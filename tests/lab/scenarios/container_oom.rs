@@ -35,6 +35,13 @@ fn parents_limit() -> Stage {
     let mut stage = Stage::default();
     let parent = limited(&mut stage, "pods", LIMIT.into());
     let parent = parent.file_name().expect("a name").to_str().expect("utf-8").to_owned();
+    let name = parent.clone();
+    // Docker makes it in every other hierarchy too.
+    stage.undo(move || {
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            std::fs::remove_dir(hierarchy.path().join(&name)).ok();
+        }
+    });
     let docker = Docker::start(&mut stage, &["dd", "sleep"]);
     let shell = format!("while :; do {EAT}; sleep 0.3; done");
     docker.run(&mut stage, "checkout", &["--cgroup-parent", &format!("/{parent}")], &shell);
