@@ -118,7 +118,8 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
     let earlier = || {
         let old = before.tasks.before(now.tasks.at().unwrap_or(now.at))?;
         let row = old.data.rows.binary_search_by_key(&pid, |t| t.key.pid).ok();
-        row.and_then(|row| old.data.rows.get(row)).filter(same_name).or_else(|| of_thread(&old.data.rows, pid, comm))
+        let is_it = |t: &&Task| same_name(t) || is_victim_of_exec(event, t);
+        row.and_then(|row| old.data.rows.get(row)).filter(is_it).or_else(|| of_thread(&old.data.rows, pid, comm))
     };
     let rows = now.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
     let live = m.by_pid.get(&pid).and_then(|key| rows.get(m.tasks.get(key)?.row)).filter(same_name);
@@ -130,6 +131,12 @@ fn named_task(event: &LogEvent, now: &Snapshot, m: &Model, before: &Before) -> (
         (None, Some(task)) => (Some(task.key), container_init(task)),
         (None, None) => (None, None),
     }
+}
+
+/// Whether a task with the victim's pid sat in the victim's cgroup: it has another name because it executed another
+/// program since, as a container's entry script does.
+fn is_victim_of_exec(event: &LogEvent, task: &Task) -> bool {
+    event.str("task_memcg").is_some_and(|path| path != "/" && task.cgroup.as_deref() == Some(path))
 }
 
 /// Whether a container's init that was there before an OOM kill in its cgroup still is: so it was not the victim, though

@@ -276,6 +276,24 @@ mod tests {
     }
 
     #[test]
+    fn pid_1_that_executed_another_program_is_still_pid_1() {
+        for (cgroup, said) in [(WEB, true), ("/docker/other", false)] {
+            let mut s = Script::new();
+            let entry = s.world.task(41, "sh");
+            s.world.in_cgroup(entry, cgroup);
+            s.world.row(entry).inner_pid = Some(1);
+            s.world.cgroup_memory(WEB).limit_bytes = Some(1 << 20);
+            s.secs(2);
+            s.world.tasks.rows.retain(|t| t.key.pid != 41);
+            // The script's last line was `exec java`.
+            kill_line(&mut s, WEB, WEB, "41");
+            s.secs(1);
+            let f = s.expect("cgroup.oom_kill");
+            assert_eq!(f.message.contains("java(41), the container's pid 1, was killed"), said, "{}", f.message);
+        }
+    }
+
+    #[test]
     fn a_service_has_no_container_to_be_pid_1_of() {
         let mut s = Script::new();
         let app = s.world.task(41, "java");
