@@ -177,6 +177,9 @@ fn main() {
         vm::BOOTS.iter().map(|boot| (boot, boot.chosen(wanted))).filter(|(_, works)| !works.is_empty()).collect();
     let guests: usize = boots.iter().map(|(_, works)| works.len()).sum();
     println!("\nrunning {} lab scenarios, {guests} of them in {} virtual machines", chosen.len() + guests, boots.len());
+    for name in kit::sweep() {
+        println!("removed what an earlier run left: {name}");
+    }
     let mut tally = Tally { rows: asked.rows, ..Tally::default() };
     if wanted(COVERAGE) && !asked.scoreboard {
         tally.check(COVERAGE, &coverage::faults());

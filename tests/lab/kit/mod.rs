@@ -8,6 +8,7 @@ mod look;
 mod play;
 mod score;
 mod stage;
+mod sweep;
 pub mod veth;
 mod watcher;
 
@@ -16,6 +17,7 @@ pub use look::{Look, one_story, whytop};
 pub use play::{Outcome, Played, control, may_skip, scenario};
 pub use score::{Row, Score, Subject};
 pub use stage::{Cleanup, Stage, cgroup, may, memory_cgroup_root, must, scratch, until, which};
+pub use sweep::sweep;
 pub use watcher::uptime_s;
 
 /// Actors that a scenario brings along, by name.

@@ -53,7 +53,9 @@ fn played(mut row: Row, cannot: Option<String>, play: impl FnOnce(&mut Row) -> R
             if may_skip() { Outcome::Skipped(why) } else { Outcome::Failed(format!("unexpected skip: {why}")) };
         return Played { outcome, row };
     }
+    let started = uptime_s();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut row)));
+    row.took_s = uptime_s() - started;
     let outcome = match result {
         Ok(Ok(())) => Outcome::Passed,
         Ok(Err(why)) => Outcome::Failed(why),

@@ -40,6 +40,9 @@ pub struct Row {
     pub right: usize,
     /// Findings said that are neither, and did not stand before: `id of subject`.
     pub extra: Vec<String>,
+    /// How long it was played, staging and clean-up included, seconds.
+    #[serde(default)]
+    pub took_s: f64,
 }
 
 impl Row {
@@ -50,7 +53,11 @@ impl Row {
         if !self.extra.is_empty() {
             told.push(format!("extra: {}", self.extra.join(", ")));
         }
-        if told.is_empty() { "silent".into() } else { told.join("; ") }
+        if told.is_empty() {
+            told.push("silent".into());
+        }
+        told.push(format!("took {:.0} s", self.took_s));
+        told.join("; ")
     }
 }
 
