@@ -5,8 +5,9 @@
 //! a load on a host where nothing is wrong, and asserts silence.
 //!
 //! `cargo test --test lab` runs all of it, `cargo test --test lab -- udp` a part; `-- --scoreboard` prints the score
-//! and fails where it is not met, `-- --markdown` prints it for the README. But for the scoreboard, what fails is played
-//! once more, and said: the machine may have been too busy to stage it. What can't run here says `SKIPPED: why`;
+//! and fails where it is not met, `-- --markdown` prints it for the README. But for the scoreboard, scenarios that have
+//! no part in one another are played side by side, and what fails is played once more, and said: the machine may have
+//! been too busy to stage it. What can't run here says `SKIPPED: why`;
 //! with `CI` set, only a run that is not root's may skip.
 #![expect(
     clippy::expect_used,
@@ -19,6 +20,7 @@ mod actors;
 mod controls;
 mod coverage;
 mod kit;
+mod lanes;
 mod scenarios;
 mod vm;
 
@@ -46,6 +48,11 @@ impl Work {
         }
     }
 
+    /// Whether it may be played beside others.
+    fn apart(&self) -> bool {
+        matches!(self, Self::Trouble(s) if s.apart)
+    }
+
     fn play(&self, side: &str, strict: bool) -> Played {
         match self {
             Self::Trouble(s) => kit::scenario(s, side, strict),
@@ -56,7 +63,6 @@ impl Work {
 
 /// What the command line asks for.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 struct Asked {
     /// Parts of names; all when empty.
     names: Vec<String>,
@@ -64,22 +70,16 @@ struct Asked {
     scoreboard: bool,
     /// The table is printed for the README.
     markdown: bool,
-    /// Each row is printed as a line of JSON: how a run in a virtual machine reports.
-    rows: bool,
-    side: Option<String>,
     list: bool,
 }
 
 impl Asked {
     fn of(args: Vec<String>) -> Self {
         let mut asked = Self::default();
-        let mut args = args.into_iter();
-        while let Some(arg) = args.next() {
+        for arg in args {
             match arg.as_str() {
                 "--scoreboard" => asked.scoreboard = true,
                 "--markdown" => (asked.scoreboard, asked.markdown) = (true, true),
-                "--rows" => asked.rows = true,
-                "--side" => asked.side = args.next(),
                 "--list" => asked.list = true,
                 // Options of other test binaries of the same run.
                 option if option.starts_with('-') => {}
@@ -93,7 +93,6 @@ impl Asked {
 /// What all came to.
 #[derive(Default)]
 struct Tally {
-    rows: bool,
     passed: usize,
     failed: usize,
     skipped: usize,
@@ -131,9 +130,6 @@ impl Tally {
                 println!("test lab::{name} ... FAILED ({})\n{why}", row.told());
             }
         }
-        if self.rows {
-            println!("ROW {}", serde_json::to_string(&row).expect("a row is JSON"));
-        }
         self.score.rows.push(row);
     }
 }
@@ -141,6 +137,24 @@ impl Tally {
 fn all() -> impl Iterator<Item = Work> {
     let troubles = scenarios::ALL.iter().copied().flatten().copied().map(Work::Trouble);
     troubles.chain(controls::ALL.iter().copied().map(Work::Calm))
+}
+
+/// Takes out the scenarios that may be played beside others, those of one file together.
+fn take_apart(works: &mut Vec<Work>) -> Vec<Vec<Work>> {
+    let apart: Vec<Work> = works.extract_if(.., |work| work.apart()).collect();
+    let of_file = |file: &[Scenario]| {
+        let in_file = |work: &&Work| file.iter().any(|scenario| scenario.name == work.name());
+        apart.iter().filter(in_file).copied().collect::<Vec<_>>()
+    };
+    let mut files: Vec<Vec<Work>> = scenarios::ALL.iter().map(|file| of_file(file)).collect();
+    files.retain(|works| !works.is_empty());
+    // The longest first.
+    files.sort_by_key(|works| std::cmp::Reverse(works.len()));
+    files
+}
+
+fn once_more(name: &str, why: &str) {
+    println!("test lab::{name} ... once more: {why}");
 }
 
 fn main() {
@@ -156,6 +170,7 @@ fn main() {
         return;
     }
     match args.as_slice() {
+        [flag, names @ ..] if flag == "--lane" => return lanes::run(names),
         [flag, name] if flag == "--tape" => return vm::tapes::guest(name),
         [flag, dir, names @ ..] if flag == "--tapes" => return vm::tapes::make(dir, names),
         _ => {}
@@ -180,16 +195,27 @@ fn main() {
     for name in kit::sweep() {
         println!("removed what an earlier run left: {name}");
     }
-    let mut tally = Tally { rows: asked.rows, ..Tally::default() };
+    let mut tally = Tally::default();
     if wanted(COVERAGE) && !asked.scoreboard {
         tally.check(COVERAGE, &coverage::faults());
     }
-    for work in chosen {
-        let side = asked.side.as_deref().unwrap_or("host");
-        let mut played = work.play(side, asked.scoreboard);
-        if let (Outcome::Failed(why), false) = (&played.outcome, asked.scoreboard) {
-            println!("test lab::{} ... once more: {why}", work.name());
-            played = work.play(side, asked.scoreboard);
+    let mut alone = chosen;
+    if !asked.scoreboard {
+        let apart = take_apart(&mut alone);
+        let missing = lanes::play(&apart, |work, played| match &played.outcome {
+            Outcome::Failed(why) => {
+                once_more(work.name(), why);
+                alone.push(*work);
+            }
+            _ => tally.add(work.name(), played),
+        });
+        alone.extend(missing);
+    }
+    for work in alone {
+        let mut played = work.play("host", asked.scoreboard);
+        if let (Outcome::Failed(why), false, false) = (&played.outcome, asked.scoreboard, work.apart()) {
+            once_more(work.name(), why);
+            played = work.play("host", false);
         }
         tally.add(work.name(), played);
     }

@@ -49,6 +49,8 @@ pub struct Scenario {
     pub look: &'static str,
     /// Ids that must be closed after the trouble ended, besides those expected.
     pub gone: &'static [&'static str],
+    /// Whether all its findings are about its own tasks, cgroups and namespaces, so that it may be played beside others.
+    pub apart: bool,
     /// Expected ids that stay true for a while after the trouble ended, and why: an OOM kill in the window, say.
     pub stays: &'static [&'static str],
 }
@@ -67,6 +69,7 @@ impl Scenario {
         text: false,
         look: "4s",
         gone: &[],
+        apart: false,
         stays: &[],
     };
 }

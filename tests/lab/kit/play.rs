@@ -9,7 +9,7 @@
 use super::look::line;
 use super::watcher::{Watcher, same, standing, uptime_s};
 use super::{Control, Expect, Look, Row, Scenario, Stage, Subject, which};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Longest wait for a detection, seconds.
@@ -32,6 +32,31 @@ pub enum Outcome {
 pub struct Played {
     pub outcome: Outcome,
     pub row: Row,
+}
+
+impl Played {
+    /// A line of JSON: how another process, here or in a virtual machine, reports it.
+    pub fn line(&self, name: &str) -> String {
+        let (ended, why) = match &self.outcome {
+            Outcome::Passed => ("passed", ""),
+            Outcome::Skipped(why) => ("skipped", why.as_str()),
+            Outcome::Failed(why) => ("failed", why.as_str()),
+        };
+        json!({"played": name, "ended": ended, "why": why, "row": self.row}).to_string()
+    }
+
+    /// The name and what came of it, where a line is one of those.
+    pub fn heard(line: &str) -> Option<(String, Self)> {
+        let told: Value = serde_json::from_str(line).ok()?;
+        let why = told["why"].as_str()?.to_owned();
+        let outcome = match told["ended"].as_str()? {
+            "passed" => Outcome::Passed,
+            "skipped" => Outcome::Skipped(why),
+            _ => Outcome::Failed(why),
+        };
+        let row = serde_json::from_value(told["row"].clone()).ok()?;
+        Some((told["played"].as_str()?.to_owned(), Self { outcome, row }))
+    }
 }
 
 /// Plays a scenario; `strict` gives a slow machine no second look.

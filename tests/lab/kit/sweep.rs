@@ -20,7 +20,9 @@ pub fn sweep() -> Vec<String> {
     names.sort();
     names.dedup();
 
-    names.iter().for_each(|name| end_engine(&std::env::temp_dir().join(name)));
+    for name in &names {
+        end_engine(&std::env::temp_dir().join(name));
+    }
     for (from, at) in mounts.iter().rev() {
         if left(from).or(left(at)).is_some() {
             may("fsfreeze", &["-u", at]);
@@ -28,7 +30,9 @@ pub fn sweep() -> Vec<String> {
         }
     }
     for name in &names {
-        hierarchies.iter().for_each(|root| remove_cgroup(&root.join(name)));
+        for root in &hierarchies {
+            remove_cgroup(&root.join(name));
+        }
         if Path::new("/run/netns").join(name).exists() {
             may("ip", &["netns", "del", name]);
         }

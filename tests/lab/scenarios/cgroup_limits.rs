@@ -31,6 +31,7 @@ const RESPAWN: Scenario = Scenario {
     may_say: &["task.memory_growth"],
     // Kills stay true of the window, and the loop with them.
     stays: &["cgroup.oom_kill"],
+    apart: true,
     ..Scenario::BASE
 };
 

@@ -15,6 +15,7 @@ const BASE: Scenario = Scenario {
     root: true,
     tools: docker::TOOLS,
     may_say: &["cgroup.at_limit", "task.respawn_loop", "host.pressure", "host.oom_kill"],
+    apart: true,
     ..Scenario::BASE
 };
 

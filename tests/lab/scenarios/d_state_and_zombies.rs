@@ -15,7 +15,7 @@ const FROZEN: Scenario = Scenario {
     ..Scenario::BASE
 };
 
-pub const ZOMBIES: Scenario = Scenario { name: "zombie_pile", stage: zombies, expects: unreaped, ..Scenario::BASE };
+pub const ZOMBIES: Scenario = Scenario { name: "zombie_pile", stage: zombies, expects: unreaped, apart: true, ..Scenario::BASE };
 
 fn writers() -> Stage {
     let mut stage = Stage::default();

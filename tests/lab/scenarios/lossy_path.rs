@@ -15,6 +15,7 @@ pub const ALL: &[Scenario] = &[Scenario {
     expects,
     // Handshakes are lost on it too.
     may_say: &["tcp.listen_overflow"],
+    apart: true,
     ..Scenario::BASE
 }];
 

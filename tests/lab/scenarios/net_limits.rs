@@ -24,6 +24,7 @@ const LINKS: Scenario = Scenario {
     expects: links_say,
     // The same seen from the other end, or from the socket.
     may_say: &["net.link_saturated", "net.nic_drops", "udp.sndbuf_errors"],
+    apart: true,
     ..Scenario::BASE
 };
 

@@ -44,6 +44,7 @@ const STORM: Scenario = Scenario {
     may_say: &["task.thread_growth", "cgroup.at_limit", "task.memory_growth"],
     look: "11s",
     stays: &["cgroup.oom_kill"],
+    apart: true,
     ..Scenario::BASE
 };
 

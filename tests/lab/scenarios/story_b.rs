@@ -32,6 +32,7 @@ const OVERFLOW: Scenario = Scenario {
     // The actor's server has one thread: a burst of connections may be accepted late.
     may_say: &["tcp.listen_overflow"],
     check: counts_only,
+    apart: true,
     ..Scenario::BASE
 };
 

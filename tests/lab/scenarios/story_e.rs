@@ -34,6 +34,7 @@ pub const ALL: &[Scenario] = &[
             if told { Ok(()) } else { Err(format!("the namespace {} is not named: {}", stage.path, look.text)) }
         },
         text: true,
+        apart: true,
         ..LOSS
     },
 ];

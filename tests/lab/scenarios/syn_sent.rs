@@ -2,7 +2,7 @@
 
 use crate::kit::{Expect, Scenario, Stage};
 
-pub const ALL: &[Scenario] = &[Scenario { name: "syn_sent_pile", stage, expects, may_say: &["tcp.listen_overflow"], ..Scenario::BASE }];
+pub const ALL: &[Scenario] = &[Scenario { name: "syn_sent_pile", stage, expects, may_say: &["tcp.listen_overflow"], apart: true, ..Scenario::BASE }];
 
 const PORT: u16 = 21616;
 

@@ -9,6 +9,7 @@ pub const ALL: &[Scenario] = &[Scenario {
     tools: &["ip", "unshare"],
     stage,
     expects,
+    apart: true,
     ..Scenario::BASE
 }];
 

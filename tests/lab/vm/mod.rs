@@ -21,7 +21,7 @@ use crate::Work;
 use crate::kit::{Outcome, Played, Row};
 pub use boots::{BOOTS, Boot};
 use machine::{Machine, Spec};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -114,16 +114,13 @@ fn run(boot: &Boot, works: &[Work], strict: bool, mut played: impl FnMut(&str, P
         machine.wait_for("{", BOOT_S)?;
     }
     while let Some(line) = machine.line(SILENT_S)? {
-        let Ok(told) = serde_json::from_str::<Value>(&line) else { continue };
-        if let Some(name) = told["played"].as_str() {
-            let row = serde_json::from_value(told["row"].clone()).map_err(|e| format!("{e}: {line}"))?;
-            let why = told["why"].as_str().unwrap_or_default();
-            let outcome = match told["ended"].as_str() {
-                Some("passed") => Outcome::Passed,
-                Some("skipped") => unexpected(why),
-                _ => Outcome::Failed(format!("{why}\n{}", machine.console())),
+        if let Some((name, Played { outcome, row })) = Played::heard(&line) {
+            let outcome = match outcome {
+                Outcome::Passed => Outcome::Passed,
+                Outcome::Skipped(why) => unexpected(&why),
+                Outcome::Failed(why) => Outcome::Failed(format!("{why}\n{}", machine.console())),
             };
-            played(name, Played { outcome, row });
+            played(&name, Played { outcome, row });
         }
     }
     Err(machine.console())
@@ -135,12 +132,6 @@ pub fn guest(boot: &str, words: &[String]) {
     let strict = words.iter().any(|w| w == "--strict");
     println!("{}", json!({"boot": boot.name}));
     for work in boot.works.iter().filter(|work| words.iter().any(|w| w == work.name())) {
-        let Played { outcome, row } = work.play(boot.side, strict);
-        let (ended, why) = match outcome {
-            Outcome::Passed => ("passed", String::new()),
-            Outcome::Skipped(why) => ("skipped", why),
-            Outcome::Failed(why) => ("failed", why),
-        };
-        println!("{}", json!({"played": work.name(), "ended": ended, "why": why, "row": row}));
+        println!("{}", work.play(boot.side, strict).line(work.name()));
     }
 }
