@@ -198,6 +198,13 @@ fn a_process_is_ended_from_its_row_after_its_plan() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
     terminal.press("\x1b");
     terminal.wait_for("the table again", |s| s.contents().contains("COMMAND"));
+    terminal.press("[");
+    terminal.wait_for("the past", |s| s.contents().contains("REPLAY"));
+    terminal.press("m");
+    let done = format!("SIGTERM to sleep({})", victim.id());
+    terminal.wait_for("what was done in it", |s| s.contents().contains(&done));
+    terminal.press("\x1b");
+    terminal.wait_for("the table of then", |s| s.contents().contains("COMMAND"));
     terminal.press("q");
     assert_eq!(terminal.end().exit_code(), 0);
     terminal.assert_given_back();

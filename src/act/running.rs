@@ -154,16 +154,22 @@ impl Act {
                 outcome.settled = true;
             }
         }
-        let record = ActionRecord {
+        let record = self.record(running);
+        let written = self.options.audit.write(&record);
+        (record, written)
+    }
+
+    /// What has been done, with the outcomes so far.
+    #[must_use]
+    pub fn record(&self, running: &Running) -> ActionRecord {
+        ActionRecord {
             at: running.at,
             wall_unix_ns: running.wall_unix_ns,
             actor: guard::actor(&self.roots, self.options.by),
             confirmed: running.confirmed.clone(),
             sent: running.sent,
             proposal: running.proposal.clone(),
-        };
-        let written = self.options.audit.write(&record);
-        (record, written)
+        }
     }
 
     fn look_for_successors(&mut self, running: &mut Running, files: &mut Files) {

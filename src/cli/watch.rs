@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// As [`Host::open`]; and when nothing can be started or printed.
 pub fn run(global: &Global, args: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut host = Host::open(global)?;
-    let mut feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
+    let mut feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()), channel())?;
     let mut standing = Standing::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {

@@ -53,7 +53,8 @@ impl Header {
 pub enum Note {
     /// The operator set a mark.
     Mark(Mark),
-    /// The operator acted, or was refused.
+    /// The operator acted, or was refused. Noted at once, and again when the outcome is known: the last note of one
+    /// attempt counts ([`ActionRecord::is_same`]).
     Action(Box<ActionRecord>),
     /// A finding came, or ended. The last note of one with this id, subject and `since` counts.
     Finding(FindingNote),

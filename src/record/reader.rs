@@ -200,16 +200,23 @@ impl Reader {
         Ok(None)
     }
 
-    /// Every note, in the order of the file. Damaged ones are left out.
+    /// Every note, in the order of the file; of the notes of one action the last, where the first stands. Damaged ones
+    /// are left out.
     ///
     /// # Errors
     /// From reading the file.
     pub fn notes(&self) -> Result<Vec<Note>, RecordError> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<Note> = Vec::new();
         for entry in self.inner.index.entries.iter().filter(|e| e.kind == FrameKind::Note) {
             let frame = self.inner.source.frame(entry.place)?;
             // A kind of note that a newer version wrote is passed over.
-            notes.extend(frame.and_then(|frame| serde_json::from_slice(&frame.body).ok()));
+            let Some(note) = frame.and_then(|frame| serde_json::from_slice(&frame.body).ok()) else { continue };
+            let earlier =
+                |old: &&mut Note| matches!((old, &note), (Note::Action(old), Note::Action(new)) if old.is_same(new));
+            match notes.iter_mut().rev().find(earlier) {
+                Some(old) => *old = note,
+                None => notes.push(note),
+            }
         }
         Ok(notes)
     }

@@ -264,3 +264,20 @@ fn a_rewritten_recording_is_thinned_where_it_is_old_and_loses_no_word_of_the_ker
     // Nothing more is due.
     assert!(Rewrite::if_due(&file, &to, second(599)).unwrap().is_none());
 }
+
+#[test]
+fn of_an_action_noted_twice_the_last_counts() {
+    use crate::snapshot::{Action, ActionRecord, Actor, Decision, Proposal};
+    let noted = |n: u64, sent: bool| {
+        let action = Action::Reap { parent: TaskKey { pid: 7, start_ticks: 9 } };
+        let (at, reasons, plans) = (Moment(n), Vec::new(), Vec::new());
+        let proposal = Proposal { action, at, decision: Decision::Allowed, confirm: None, reasons, plans };
+        let record = ActionRecord { at, wall_unix_ns: 5, actor: Actor::default(), confirmed: None, sent, proposal };
+        Note::Action(Box::new(record))
+    };
+    let (mut log, mut bytes) = Log::new(&Header::default()).unwrap();
+    for note in [noted(1, false), noted(2, false), noted(1, true)] {
+        bytes.extend(log.append(&Frame::note(5, &note).unwrap()).unwrap());
+    }
+    assert_eq!(Reader::from_bytes(bytes).unwrap().notes().unwrap(), [noted(1, true), noted(2, false)]);
+}

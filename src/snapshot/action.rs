@@ -338,6 +338,14 @@ pub struct ActionRecord {
     pub proposal: Proposal,
 }
 
+impl ActionRecord {
+    /// Whether both tell of one attempt, one of them perhaps with outcomes that came later.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.at, self.wall_unix_ns, self.actor.pid) == (other.at, other.wall_unix_ns, other.actor.pid)
+    }
+}
+
 macro_rules! words {
     ($kind:ty: $($variant:ident = $word:literal),+ $(,)?) => {
         impl $kind {

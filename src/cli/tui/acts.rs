@@ -3,7 +3,7 @@
 use crate::act::{Act, Consent, Pin, Prepared, Running};
 use crate::app::Event;
 use crate::collect::now;
-use crate::snapshot::{Action, Moment, Snapshot, TaskKey, Text};
+use crate::snapshot::{Action, ActionRecord, Moment, Snapshot, TaskKey, Text};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -31,15 +31,20 @@ pub struct Acts {
 }
 
 impl Acts {
-    /// Starts the thread; `answer` hears of plans and outcomes.
+    /// Starts the thread; `answer` hears of plans and outcomes, `keep` gets every action when it is done and again when
+    /// its outcome is known.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(act: Act, answer: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        act: Act,
+        answer: impl Fn(Event) + Send + 'static,
+        keep: impl Fn(ActionRecord) + Send + 'static,
+    ) -> io::Result<Self> {
         let (asks, inbox) = channel();
         let (end, ended) = channel();
         let body = move || {
-            let mut desk = Desk { act, prepared: None, held: Vec::new(), running: Vec::new(), answer };
+            let mut desk = Desk { act, prepared: None, held: Vec::new(), running: Vec::new(), answer, keep };
             desk.serve(&inbox);
             let _ = end.send(());
         };
@@ -83,7 +88,7 @@ struct Watched {
     since: Moment,
 }
 
-struct Desk<F> {
+struct Desk<F, K> {
     act: Act,
     /// The plan on the screen.
     prepared: Option<(u64, Prepared)>,
@@ -91,9 +96,10 @@ struct Desk<F> {
     held: Vec<Pin>,
     running: Vec<Watched>,
     answer: F,
+    keep: K,
 }
 
-impl<F: Fn(Event)> Desk<F> {
+impl<F: Fn(Event), K: Fn(ActionRecord)> Desk<F, K> {
     fn serve(&mut self, inbox: &Receiver<Ask>) {
         loop {
             let ask = if self.running.is_empty() {
@@ -148,6 +154,8 @@ impl<F: Fn(Event)> Desk<F> {
         let mut watched = Watched { id, running, since: now() };
         self.tell(&watched);
         if watched.running.sent {
+            // The host may not live to see the outcome.
+            (self.keep)(self.act.record(&watched.running));
             self.running.push(watched);
         } else {
             self.finish(&mut watched);
@@ -181,10 +189,11 @@ impl<F: Fn(Event)> Desk<F> {
         (self.answer)(Event::Acted { id: watched.id, proposal });
     }
 
-    /// The last word on an action, for the screen and the audit line.
+    /// The last word on an action, for the screen, what is recorded, and the audit line.
     fn finish(&mut self, watched: &mut Watched) {
         let (record, written) = self.act.finish(&mut watched.running);
-        let mut proposal = Box::new(record.proposal);
+        let mut proposal = Box::new(record.proposal.clone());
+        (self.keep)(record);
         if let Err(why) = written {
             proposal.reasons.push(why.into());
         }

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::model::Frame;
 use crate::playback::Playback;
 use crate::record::{Mark, Note, RecordError};
-use crate::snapshot::Subject;
+use crate::snapshot::{ActionRecord, Subject};
 use crate::source::Source;
 use std::io;
 use std::sync::Arc;
@@ -35,7 +35,12 @@ pub enum Wish {
     Playback(app::Playback),
     /// To keep a mark with this text.
     Mark(String),
+    /// To keep what the operator did.
+    Keep(Box<ActionRecord>),
 }
+
+/// Wishes on their way to the thread.
+pub type Wishes = (Sender<Wish>, Receiver<Wish>);
 
 /// The screen's end of a feed. Dropping it ends the thread after its sample.
 pub struct Feed {
@@ -55,13 +60,13 @@ pub enum News {
 }
 
 impl Feed {
-    /// Starts the thread over the running host.
+    /// Starts the thread over the running host. Others than the screen may have wishes too.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn live(source: Box<dyn Source>, engine: Engine) -> io::Result<Self> {
+    pub fn live(source: Box<dyn Source>, engine: Engine, wishes: Wishes) -> io::Result<Self> {
         let kept = Kept::new().map_err(io::Error::other)?;
-        Self::start(Some(LiveSide { source, engine, frame: Arc::default(), kept }), None)
+        Self::start(Some(LiveSide { source, engine, frame: Arc::default(), kept }), None, wishes)
     }
 
     /// Starts the thread over a recording, at a time of it, or playing from its start.
@@ -69,13 +74,16 @@ impl Feed {
     /// # Errors
     /// When no thread can be started.
     pub fn replay(playback: Playback, recording: Arc<Recording>) -> io::Result<Self> {
-        Self::start(None, Some((playback, recording)))
+        Self::start(None, Some((playback, recording)), channel())
     }
 
-    fn start(live: Option<LiveSide>, tape: Option<(Playback, Arc<Recording>)>) -> io::Result<Self> {
+    fn start(
+        live: Option<LiveSide>,
+        tape: Option<(Playback, Arc<Recording>)>,
+        (wishes, wanted): Wishes,
+    ) -> io::Result<Self> {
         let (publish, shown) = watch::channel(Shown::default());
         let (tell, notices) = mpsc::unbounded_channel();
-        let (wishes, wanted) = channel();
         let desk = Desk { live, tape, focus: None, publish, tell };
         let body = move || desk.run(&wanted);
         std::thread::Builder::new().name("feed".into()).stack_size(STACK_BYTES).spawn(body)?;
@@ -191,6 +199,10 @@ impl Desk {
                 let mark = Mark { at: now(), wall_unix_ns: wall_unix_ns(), text: text.into() };
                 self.keep(mark.wall_unix_ns, &Note::Mark(mark));
                 let _ = self.tell.send("marked".into());
+                false
+            }
+            Wish::Keep(record) => {
+                self.keep(record.wall_unix_ns, &Note::Action(record));
                 false
             }
         }

@@ -6,7 +6,7 @@ use crate::act::{Act, Lookup, Options};
 use crate::app::{Effect, Event};
 use crate::cli::setup::Host;
 use crate::collect::detail::DeepReader;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ActionRecord, Snapshot};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -19,11 +19,11 @@ pub struct Hands {
 }
 
 impl Hands {
-    /// Starts the threads.
+    /// Starts the threads; `keep` gets what is done, to be recorded.
     ///
     /// # Errors
     /// When no thread can be started, or `/proc` can't be opened.
-    pub fn start(host: &mut Host) -> io::Result<Self> {
+    pub fn start(host: &mut Host, keep: impl Fn(ActionRecord) + Send + 'static) -> io::Result<Self> {
         let (answer, answers) = unbounded_channel();
         let readers = &mut host.startup.readers;
         let reader = DeepReader::new(&host.roots, readers.deep.take());
@@ -39,9 +39,10 @@ impl Hands {
         let deep = DeepReads::start(reader, move |deep| {
             let _ = tell.send(Event::Deep(Box::new(deep)));
         })?;
-        let acts = Acts::start(act, move |told| {
+        let told = move |told| {
             let _ = answer.send(told);
-        })?;
+        };
+        let acts = Acts::start(act, told, keep)?;
         Ok(Self { deep, acts, answers })
     }
 

@@ -23,6 +23,7 @@ use hands::Hands;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use terminal::Screen;
 
@@ -49,8 +50,12 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
         return super::why::run(global, &args);
     }
     let mut host = Host::open(global)?;
-    let hands = Hands::start(&mut host)?;
-    let feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()))?;
+    let wishes = channel();
+    let keep = wishes.0.clone();
+    let hands = Hands::start(&mut host, move |record| {
+        let _ = keep.send(Wish::Keep(Box::new(record)));
+    })?;
+    let feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()), wishes)?;
     Ok(ExitCode::from(screens(options(&host.settings), feed, Some(hands))?))
 }
 
@@ -97,9 +102,9 @@ fn utc_offset_secs(zone: &TimeZone) -> i32 {
 struct Loop {
     app: App,
     screen: Screen,
-    feed: Feed,
-    /// `None`: nothing can be read or changed beyond what the feed brings.
+    /// `None`: nothing can be read or changed beyond what the feed brings. Ends before the feed, which keeps its last words.
     hands: Option<Hands>,
+    feed: Feed,
     /// The recording that is shown.
     recording: Option<Arc<Recording>>,
     /// The newest live look.
