@@ -1,96 +1,21 @@
 //! A recording shows what was live: the same text and colours in every pane, view and drill-down, played or sought.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::default_trait_access,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, clippy::default_trait_access, reason = "helpers of tests fail as tests do")]
 
 mod kit;
 
-use kit::{Build, app, draw, press, roles, story_d_build, text};
+use kit::twin::{Recorded, assert_same, compare_this_host};
+use kit::{Build, story_d_build};
 use proptest::prelude::*;
-use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use whytop::collect::Roots;
-use whytop::collect::sampler::{Sampler, SamplerOptions};
 use whytop::engine::{Engine, EngineOptions};
 use whytop::model::Frame;
-use whytop::panes::{PANES, drill};
 use whytop::playback::Playback;
-use whytop::record::{Header, Log, Reader, Writer};
+use whytop::record::Reader;
 use whytop::snapshot::{Moment, Section, Snapshot, StateCounts, Subject, TaskState};
-use whytop::source::{Live, Source};
-use whytop::view::Target;
 
 const SECOND: i64 = 1_000_000_000;
-
-/// What was live, and the recording made of it.
-struct Recorded {
-    live: Vec<Arc<Frame>>,
-    bytes: Vec<u8>,
-}
-
-impl Recorded {
-    fn of(looks: impl IntoIterator<Item = Snapshot>) -> Self {
-        let mut engine = Engine::new(EngineOptions::default());
-        let mut writer = Writer::new(Vec::new()).unwrap();
-        let mut live: Vec<Arc<Frame>> = Vec::new();
-        for snap in looks {
-            let checkpoint = writer.wants_checkpoint(snap.wall_unix_ns).then(|| engine.checkpoint(&snap));
-            writer.push(&snap, checkpoint.as_deref()).unwrap();
-            live.push(Arc::new(engine.step(snap)));
-        }
-        let (mut log, mut bytes) = Log::new(&Header::of(&live[0].snap)).unwrap();
-        for frame in writer.into_sink() {
-            bytes.extend(log.append(&frame).unwrap());
-        }
-        bytes.extend(log.close(live.last().unwrap().snap.wall_unix_ns).unwrap());
-        Self { live, bytes }
-    }
-
-    fn playback(&self) -> Playback {
-        Playback::new(Reader::from_bytes(self.bytes.clone()).unwrap(), EngineOptions::default()).unwrap()
-    }
-
-    fn wall(&self, i: usize) -> i64 {
-        self.live[i].snap.wall_unix_ns
-    }
-}
-
-/// Every pane and view, and the page of everything that a row or a finding leads to.
-fn everything(frame: &Arc<Frame>) -> String {
-    let mut out = String::new();
-    let mut targets: Vec<Target> = Vec::new();
-    for pane in PANES {
-        let mut app = app(pane.name, frame);
-        for view in pane.views {
-            let buf = draw(&mut app, 140, 50);
-            writeln!(out, "==== {} {}\n{}\n{}", pane.name, view.name(), text(&buf), roles(&buf)).unwrap();
-            let sheet = view.sheet(frame);
-            targets.extend((0..sheet.len()).filter_map(|row| sheet.target(row)));
-            press(&mut app, "v");
-        }
-    }
-    targets.extend(frame.findings.iter().map(|f| Target::Finding(f.id, f.subject.clone())));
-    let leads = |t: &Target| !matches!(t, Target::Subject(subject) if !drill::has_page(subject));
-    for target in targets.iter().filter(|t| leads(t)) {
-        let page = drill::page(&drill::Cx { frame, utc_offset_secs: 0, deep: None, recorded: false }, target);
-        writeln!(out, "==== {target:?}\n{page:?}").unwrap();
-    }
-    out
-}
-
-fn assert_same(live: &Arc<Frame>, shown: &Arc<Frame>, how: &str) {
-    assert_eq!(live.snap, shown.snap, "{how}: the snapshot");
-    assert_eq!(live.findings, shown.findings, "{how}: the findings");
-    assert_eq!(live.stories, shown.stories, "{how}: the stories");
-    let (live, shown) = (everything(live), everything(shown));
-    let different = live.lines().zip(shown.lines()).find(|(a, b)| a != b);
-    assert!(live == shown, "{how}: {different:#?}");
-}
 
 /// A host that gets sick: story D, with tasks that come, hang and go, over `secs` seconds.
 fn script(secs: u64) -> Vec<Snapshot> {
@@ -154,23 +79,8 @@ fn a_scripted_recording_plays_as_it_was_live() {
 
 #[test]
 fn samples_of_this_host_play_as_they_were_live() {
-    let options = SamplerOptions { interval: Duration::from_millis(250), max_cpu_pct: 100.0, eager: true, only: false };
-    let mut startup = whytop::startup::prepare(&Roots::default());
-    let readers = std::mem::take(&mut startup.readers);
-    let mut live = Live::new(Sampler::start(Roots::default(), options, 512 * 1024, readers));
-    let looks: Vec<Snapshot> = (0..12)
-        .map(|_| {
-            std::thread::sleep(live.due_in());
-            live.look().unwrap()
-        })
-        .collect();
-    let recorded = Recorded::of(looks);
-    let mut playback = recorded.playback();
-    for (i, live) in recorded.live.iter().enumerate() {
-        let shown = Arc::clone(playback.advance().unwrap().unwrap());
-        assert_same(live, &shown, &format!("sample {i}"));
-    }
-    assert!(recorded.live.last().unwrap().snap.tasks.data().is_some_and(|t| !t.rows.is_empty()));
+    let (frames, pictures) = compare_this_host(Duration::from_secs(2));
+    assert!(frames > 1 && pictures > 20, "{frames} frames, {pictures} pictures");
 }
 
 proptest! {

@@ -142,6 +142,9 @@ pub struct WhyArgs {
     /// What was true at this time of the recording: 03:12, 03:12:30, RFC 3339, or -5m from its end
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true)]
     pub at: Option<String>,
+    /// Keep the samples of the look in this recording: tests ask both the same
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "from", value_hint = ValueHint::FilePath)]
+    pub tape: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -50,7 +50,7 @@ pub fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<ExitCode> {
     table(&Arc::default(), &args.pane, &options).map_err(BadUse::from)?;
     let mut host = Host::open(global)?;
     let sampler = host.patient_sampler();
-    let look = Look::take(sampler, host.engine(Window::default()), host.settings.interval);
+    let look = Look::take(sampler, host.engine(Window::default()), host.settings.interval, None)?;
     let frame = Arc::new(look.frame);
     let table = table(&frame, &args.pane, &options).map_err(BadUse::from)?;
     match (args.json, &*args.pane, &args.view) {

@@ -16,6 +16,7 @@ mod counted;
 pub mod plans;
 pub mod states;
 mod story_d;
+pub mod twin;
 
 pub use build::{Build, at};
 pub use counted::counted;

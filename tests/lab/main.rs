@@ -22,6 +22,8 @@ mod coverage;
 mod kit;
 mod lanes;
 mod scenarios;
+#[path = "../kit/mod.rs"]
+mod screens;
 mod vm;
 
 use kit::{Control, Outcome, Played, Scenario, Score};
@@ -56,7 +58,7 @@ impl Work {
     fn play(&self, side: &str, strict: bool) -> Played {
         match self {
             Self::Trouble(s) => kit::scenario(s, side, strict),
-            Self::Calm(c) => kit::control(c, side),
+            Self::Calm(c) => kit::control(c, side, strict),
         }
     }
 }
@@ -97,12 +99,24 @@ struct Tally {
     failed: usize,
     skipped: usize,
     score: Score,
+    /// Looks, frames and pictures of recordings that were compared with live ones.
+    replayed: usize,
+    /// Where they differ.
+    unlike: Vec<String>,
 }
 
 /// The test that every rule is staged.
 const COVERAGE: &str = "every_rule_is_staged";
+/// The test that recordings of all that was played say and show what was live.
+const REPLAYED: &str = "recordings_are_as_it_was_live";
 
 impl Tally {
+    /// What recordings said and showed, also of what is played once more.
+    fn compared(&mut self, row: &kit::Row) {
+        self.replayed += row.replayed;
+        self.unlike.extend(row.unlike.iter().map(|what| format!("{}: {what}", row.name)));
+    }
+
     /// A test without a row.
     fn check(&mut self, name: &str, faults: &[String]) {
         if faults.is_empty() {
@@ -115,6 +129,7 @@ impl Tally {
     }
 
     fn add(&mut self, name: &str, Played { outcome, row }: Played) {
+        self.compared(&row);
         match outcome {
             Outcome::Passed => {
                 self.passed += 1;
@@ -171,6 +186,7 @@ fn main() {
     }
     match args.as_slice() {
         [flag, names @ ..] if flag == "--lane" => return lanes::run(names),
+        [flag] if flag == "--twin" => return kit::twin::run(),
         [flag, name] if flag == "--tape" => return vm::tapes::guest(name),
         [flag, dir, names @ ..] if flag == "--tapes" => return vm::tapes::make(dir, names),
         _ => {}
@@ -178,6 +194,7 @@ fn main() {
     let asked = Asked::of(args);
     if asked.list {
         println!("{COVERAGE}: test");
+        println!("{REPLAYED}: test");
         for work in all() {
             println!("{}: test", work.name());
         }
@@ -205,6 +222,7 @@ fn main() {
         let missing = lanes::play(&apart, |work, played| match &played.outcome {
             Outcome::Failed(why) => {
                 once_more(work.name(), why);
+                tally.compared(&played.row);
                 alone.push(*work);
             }
             _ => tally.add(work.name(), played),
@@ -215,11 +233,17 @@ fn main() {
         let mut played = work.play("host", asked.scoreboard);
         if let (Outcome::Failed(why), false, false) = (&played.outcome, asked.scoreboard, work.apart()) {
             once_more(work.name(), why);
+            tally.compared(&played.row);
             played = work.play("host", false);
         }
         tally.add(work.name(), played);
     }
     vm::play_all(&boots, asked.scoreboard, |name, played| tally.add(name, played));
+    if !tally.score.rows.is_empty() {
+        println!("recordings compared with what was live: {} times", tally.replayed);
+        let unlike = std::mem::take(&mut tally.unlike);
+        tally.check(REPLAYED, &unlike);
+    }
     let Tally { passed, mut failed, skipped, score, .. } = tally;
     if asked.scoreboard {
         println!("\n{}", if asked.markdown { score.markdown() } else { score.table() });

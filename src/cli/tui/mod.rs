@@ -46,7 +46,8 @@ enum End {
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(why_not) = unfit() {
         super::out::tell(&format!("whytop: {why_not}: no live screens, this is `whytop why`\n"));
-        let args = WhyArgs { window: Duration::from_secs(5), from: None, at: None, json: false, exit_code: false };
+        let window = Duration::from_secs(5);
+        let args = WhyArgs { window, from: None, at: None, tape: None, json: false, exit_code: false };
         return super::why::run(global, &args);
     }
     let mut host = Host::open(global)?;

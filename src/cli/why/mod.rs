@@ -1,6 +1,7 @@
 //! `whytop why`: look for a while, or read a recording, then say what is wrong, worst first.
 
 mod recorded;
+mod tape;
 mod text;
 
 use super::args::{Global, WhyArgs};
@@ -12,12 +13,15 @@ use crate::collect::sampler::Sampler;
 use crate::detect::Window;
 use crate::engine::Engine;
 use crate::model::{Frame, Severity};
+use crate::record::RecordError;
 use crate::snapshot::Snapshot;
 use crate::source::{Live, Source};
 use crate::view::num;
+use anyhow::Context as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
+use tape::Tape;
 
 /// Exit status of `--exit-code` when the host could not be looked at.
 pub const BLIND: u8 = 3;
@@ -32,7 +36,12 @@ pub fn run(global: &Global, args: &WhyArgs) -> anyhow::Result<ExitCode> {
         let mut host = Host::open(global)?;
         let sampler = host.eager_sampler();
         let _progress = Progress::start(&format!("looking for {} …", num::span(args.window.as_secs_f64())));
-        (vec![Look::take(sampler, host.engine(Window::Whole), args.window)], host.settings.ascii)
+        let mut tape = args.tape.as_ref().map(|_| Tape::new()).transpose()?;
+        let look = Look::take(sampler, host.engine(Window::Whole), args.window, tape.as_mut())?;
+        if let Some((tape, path)) = tape.zip(args.tape.as_ref()) {
+            tape.save(path).with_context(|| path.display().to_string())?;
+        }
+        (vec![look], host.settings.ascii)
     };
     if args.json {
         out::print_json(&Why::of(looks.iter().map(|l| (&l.frame, l.window_s, l.cost))))?;
@@ -56,13 +65,24 @@ pub struct Look {
 }
 
 impl Look {
-    /// Samples as often as it may, from the first sample until `window` later.
-    pub fn take(sampler: Sampler, mut engine: Engine, window: Duration) -> Self {
+    /// Samples as often as it may, from the first sample until `window` later; a tape keeps all of them.
+    ///
+    /// # Errors
+    /// A sample that can't be recorded.
+    pub fn take(
+        sampler: Sampler,
+        mut engine: Engine,
+        window: Duration,
+        mut tape: Option<&mut Tape>,
+    ) -> Result<Self, RecordError> {
         let mut live = Live::new(sampler);
         let mut count = 0;
         let mut first = None;
         let mut frame = Frame::default();
         while let Some(snap) = live.look() {
+            if let Some(tape) = &mut tape {
+                tape.take(&snap)?;
+            }
             frame = engine.step(snap);
             count += 1;
             let since = frame.snap.at.since(*first.get_or_insert(frame.snap.at));
@@ -74,7 +94,7 @@ impl Look {
         }
         let own = &frame.snap.own;
         let cost = Cost { cpu_ms: own.cpu_ns as f64 / 1e6, samples: count, rss_bytes: own.rss_bytes };
-        Self { window_s: frame.snap.at.since(first.unwrap_or_default()), cost, frame }
+        Ok(Self { window_s: frame.snap.at.since(first.unwrap_or_default()), cost, frame })
     }
 }
 

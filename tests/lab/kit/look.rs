@@ -4,6 +4,7 @@ use super::Expect;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
+use tempfile::NamedTempFile;
 
 /// The program under test: this build's, or the one that `WHYTOP` names (in a virtual machine).
 pub fn whytop(args: &[&str]) -> Command {
@@ -13,10 +14,11 @@ pub fn whytop(args: &[&str]) -> Command {
     command
 }
 
-/// What `whytop why --json` said, and the text beside it where it was asked for.
+/// What `whytop why --json` said, the text beside it where it was asked for, and the recording of the look.
 pub struct Look {
     pub json: Value,
     pub text: String,
+    tape: NamedTempFile,
 }
 
 impl Look {
@@ -28,13 +30,16 @@ impl Look {
                 move || whytop(&["why", "--for", &span]).env("COLUMNS", "100").output().expect("run whytop")
             })
         });
-        let out = whytop(&["why", "--for", span, "--json"]).output().expect("run whytop");
-        let json = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| {
-            let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-            panic!("why --json is not JSON: {e}\nstdout: {stdout}\nstderr: {stderr}")
-        });
+        let tape = NamedTempFile::new().expect("a file for the recording");
+        let json = json(&["why", "--for", span, "--json", "--tape"], &tape);
         let text = words.map(|w| w.join().expect("the text")).map(|out| String::from_utf8_lossy(&out.stdout).into());
-        Self { json, text: text.unwrap_or_default() }
+        Self { json, text: text.unwrap_or_default(), tape }
+    }
+
+    /// Where `why --from` its recording says anything else than the look said.
+    pub fn unlike_recorded(&self) -> Option<String> {
+        let recorded = json(&["why", "--json", "--from"], &self.tape);
+        difference("", &self.json, &recorded)
     }
 
     pub fn findings(&self) -> &[Value] {
@@ -53,6 +58,27 @@ impl Look {
             let _ = writeln!(said, "  {}{}", line(f), if self.leads(i) { ", leads" } else { "" });
         }
         said
+    }
+}
+
+fn json(args: &[&str], tape: &NamedTempFile) -> Value {
+    let out = whytop(args).arg(tape.path()).output().expect("run whytop");
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| {
+        let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        panic!("{args:?} is not JSON: {e}\nstdout: {stdout}\nstderr: {stderr}")
+    })
+}
+
+/// The first place where two documents differ.
+fn difference(at: &str, live: &Value, recorded: &Value) -> Option<String> {
+    match (live, recorded) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(key, v)| difference(&format!("{at}/{key}"), v, &b[key]))
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(&format!("{at}/{i}"), a, b))
+        }
+        _ => (live != recorded).then(|| format!("{at}: live {live}, recorded {recorded}")),
     }
 }
 

@@ -9,6 +9,7 @@ mod play;
 mod score;
 mod stage;
 mod sweep;
+pub mod twin;
 pub mod veth;
 mod watcher;
 

@@ -7,6 +7,7 @@
 //! ```
 
 use super::look::line;
+use super::twin::Twin;
 use super::watcher::{Watcher, same, standing, uptime_s};
 use super::{Control, Expect, Look, Row, Scenario, Stage, Subject, which};
 use serde_json::{Value, json};
@@ -67,9 +68,9 @@ pub fn scenario(scenario: &Scenario, side: &str, strict: bool) -> Played {
 }
 
 /// Plays a control.
-pub fn control(control: &Control, side: &str) -> Played {
+pub fn control(control: &Control, side: &str, strict: bool) -> Played {
     let row = Row { name: control.name.into(), side: side.into(), calm: true, ..Row::default() };
-    played(row, lacking(control.root, control.tools), |row| calm(control, row))
+    played(row, lacking(control.root, control.tools), |row| calm(control, strict, row))
 }
 
 fn played(mut row: Row, cannot: Option<String>, play: impl FnOnce(&mut Row) -> Result<(), String>) -> Played {
@@ -126,6 +127,7 @@ fn trouble(scenario: &Scenario, strict: bool, row: &mut Row) -> Result<(), Strin
     let expects = (scenario.expects)(&stage);
     row.expected = expects.len();
 
+    let twin = Twin::start(row, strict);
     let mut look = Look::take(scenario.look, scenario.text);
     stage.learn();
     let mut judged = judge(scenario, &stage, &expects, &look);
@@ -143,6 +145,7 @@ fn trouble(scenario: &Scenario, strict: bool, row: &mut Row) -> Result<(), Strin
     let ours = sort_out(row, scenario, &stage, &expects, &before, said);
     let whose = stage.whose.clone();
     drop(stage);
+    twin.end(&look, row);
 
     judged?;
     if row.named < row.expected {
@@ -296,7 +299,7 @@ fn clears(watcher: &Watcher, lasting: &dyn Fn(&Value) -> bool) -> Result<(), Str
     }
 }
 
-fn calm(control: &Control, row: &mut Row) -> Result<(), String> {
+fn calm(control: &Control, strict: bool, row: &mut Row) -> Result<(), String> {
     let watcher = Watcher::start();
     let before = baseline(&watcher, "4s");
     let seen = watcher.lines().len();
@@ -305,6 +308,7 @@ fn calm(control: &Control, row: &mut Row) -> Result<(), String> {
     load.learn();
     std::thread::sleep(Duration::from_secs(3));
     load.learn();
+    let twin = Twin::start(row, strict);
     let look = Look::take("5s", false);
     load.learn();
     std::thread::sleep(Duration::from_secs_f64((LOAD_S - (uptime_s() - started)).max(0.0)));
@@ -319,6 +323,7 @@ fn calm(control: &Control, row: &mut Row) -> Result<(), String> {
         }
     }
     drop(load);
+    twin.end(&look, row);
     row.extra = extra.iter().map(short).collect();
     let worst = extra.iter().any(|f| f["severity"] == "critical");
     row.severity = if worst {

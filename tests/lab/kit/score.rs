@@ -43,6 +43,10 @@ pub struct Row {
     /// How long it was played, staging and clean-up included, seconds.
     #[serde(default)]
     pub took_s: f64,
+    /// What its recordings were asked, and answered as the live looks did.
+    pub replayed: usize,
+    /// Where they did not.
+    pub unlike: Vec<String>,
 }
 
 impl Row {
