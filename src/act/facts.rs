@@ -1,5 +1,6 @@
 //! What the plan is made of: everything that is read from the kernel about one process before anything is sent.
 
+use super::supervise::UnitPath;
 use super::wait::Wait;
 use crate::snapshot::{Signal, TaskState, TaskTarget, Text};
 
@@ -181,15 +182,15 @@ impl Restart {
 }
 
 /// A systemd service, as far as its process matters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitFacts {
-    /// `nginx.service`.
-    pub name: Text,
-    /// Whether it is a user's (`systemctl --user`).
-    pub of_user: bool,
+    /// Which one.
+    pub unit: UnitPath,
     /// Whether this is likely its main process: the service manager is its parent.
     pub is_main: bool,
-    /// `Restart=`, unless `no` or not known.
+    /// Its manager, where that is the init of a pid namespace below ours.
+    pub inner_manager: Option<u32>,
+    /// `Restart=`, unless `no` or not known; of a main process only.
     pub restart: Option<Restart>,
 }
 

@@ -166,9 +166,11 @@ fn comes_back(facts: &Facts, signal: Signal, plan: &mut Plan) {
     } else if let Some((unit, restart)) =
         facts.unit.as_ref().filter(|unit| unit.is_main).and_then(|u| Some((u, u.restart.as_ref()?)))
     {
-        promise(plan, &format!("unit {}", unit.name), restart, signal, caught);
-        let user = if unit.of_user { "--user " } else { "" };
-        plan.advice.insert(0, format!("to keep it down: systemctl {user}stop {}", unit.name).into());
+        let name = &unit.unit.name;
+        promise(plan, &format!("unit {name}"), restart, signal, caught);
+        let user = if unit.unit.of_user { "--user " } else { "" };
+        let inside = unit.inner_manager.map_or_else(String::new, |pid| format!("nsenter -a -t {pid} "));
+        plan.advice.insert(0, format!("to keep it down: {inside}systemctl {user}stop {name}").into());
     } else if SUPERVISORS.iter().any(|known| facts.parent.comm.starts_with(known)) {
         let parent = format!("{}({})", facts.parent.comm, facts.parent.pid);
         plan.restarts = Some(format!("its parent {parent}").into());

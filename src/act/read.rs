@@ -275,10 +275,8 @@ impl Reader {
             facts.target.container = Some(container.label.clone());
             facts.container = Some(container);
         } else if let Some(unit) = paths.iter().find_map(|path| supervise::unit_of_path(path)) {
-            let restart = supervise::unit_restart(&self.roots.host_root(), &unit, &mut self.lookup);
-            let (name, of_user) = (Text::from(unit.name), unit.of_user);
-            facts.target.unit = Some(name.clone());
-            facts.unit = Some(UnitFacts { name, of_user, is_main: false, restart });
+            facts.target.unit = Some((&*unit.name).into());
+            facts.unit = Some(UnitFacts { unit, is_main: false, inner_manager: None, restart: None });
         }
     }
 
@@ -315,9 +313,24 @@ impl Reader {
             let caught = status::pairs(&text).find(|(key, _)| *key == b"SigCgt").and_then(|(_, set)| status::hex(set));
             facts.parent.catches_chld = caught.is_some_and(|set| set & Signal::CHLD.bit() != 0);
         }
-        if let Some(unit) = &mut facts.unit {
-            unit.is_main = ppid == 1 || unit.of_user && &*facts.parent.comm == "systemd";
+        if let Some(facts_of_unit) = &mut facts.unit {
+            self.unit(&facts.parent, facts_of_unit);
         }
+    }
+
+    /// Whether its unit's manager started it, and what that promised. A manager that is the init of a pid namespace has
+    /// its units in its own root.
+    fn unit(&mut self, parent: &ParentFacts, facts: &mut UnitFacts) {
+        let by_systemd = &*parent.comm == "systemd";
+        let by_inner = by_systemd && parent.is_inner_init;
+        facts.is_main = parent.pid == 1 || by_inner || by_systemd && facts.unit.of_user;
+        if !facts.is_main {
+            return;
+        }
+        facts.inner_manager = by_inner.then_some(parent.pid);
+        let root = facts.inner_manager.map(|pid| self.roots.proc.join(pid.to_string()).join("root"));
+        let root = root.unwrap_or_else(|| self.roots.host_root());
+        facts.restart = supervise::unit_restart(&root, &facts.unit, &mut self.lookup);
     }
 
     /// Other processes in the pid namespace of `pid`.

@@ -4,6 +4,7 @@ use super::facts::{
     ContainerFacts, Facts, Freezer, ParentFacts, Permission, Restart, RestartOn, ThreadFacts, UnitFacts,
 };
 use super::plan::{Guard, plan};
+use super::supervise::UnitPath;
 use super::wait::Wait;
 use crate::snapshot::{Decision, Effect, Plan, Signal, TaskKey, TaskState, TaskTarget};
 use proptest::prelude::*;
@@ -128,9 +129,9 @@ fn a_unit_that_restarts_comes_back() {
     let mut main = facts();
     let restart = |on| Some(Restart { policy: "Restart=…".into(), on });
     main.unit = Some(UnitFacts {
-        name: "web.service".into(),
-        of_user: false,
+        unit: UnitPath { name: "web.service".into(), of_user: false },
         is_main: true,
+        inner_manager: None,
         restart: restart(RestartOn::Failure),
     });
     let plan = planned(&main, Signal::KILL);
@@ -138,9 +139,14 @@ fn a_unit_that_restarts_comes_back() {
     assert_eq!(&*plan.advice[0], "to keep it down: systemctl stop web.service");
     assert_eq!(planned(&main, Signal::TERM).restarts, None, "a clean end");
     if let Some(unit) = &mut main.unit {
-        (unit.of_user, unit.restart) = (true, restart(RestartOn::Always));
+        (unit.unit.of_user, unit.restart) = (true, restart(RestartOn::Always));
     }
     assert_eq!(&*planned(&main, Signal::TERM).advice[0], "to keep it down: systemctl --user stop web.service");
+    if let Some(unit) = &mut main.unit {
+        (unit.unit.of_user, unit.inner_manager) = (false, Some(7));
+    }
+    let advice = planned(&main, Signal::TERM).advice;
+    assert_eq!(&*advice[0], "to keep it down: nsenter -a -t 7 systemctl stop web.service");
     if let Some(unit) = &mut main.unit {
         unit.is_main = false;
     }

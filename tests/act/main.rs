@@ -15,6 +15,7 @@ mod fuse;
 mod groups;
 mod kit;
 mod reuse;
+mod systemd;
 mod victims;
 
 use kit::Case;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     }
     let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let chosen = |case: &&Case| wanted.is_empty() || wanted.iter().any(|name| case.name.contains(name.as_str()));
-    let all = [cases::ALL, groups::ALL, fuse::ALL, docker::ALL, reuse::ALL].concat();
+    let all = [cases::ALL, groups::ALL, fuse::ALL, docker::ALL, systemd::ALL, reuse::ALL].concat();
     // Those that mostly wait do so side by side; what takes the machine goes alone.
     let (alone, together): (Vec<&Case>, Vec<&Case>) = all.iter().filter(chosen).partition(|case| case.alone);
     let mut failed = 0;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
 
 /// The case as it stands in its list.
 fn case_of(case: &Case) -> &'static Case {
-    let lists = [cases::ALL, groups::ALL, fuse::ALL, docker::ALL, reuse::ALL];
+    let lists = [cases::ALL, groups::ALL, fuse::ALL, docker::ALL, systemd::ALL, reuse::ALL];
     lists.into_iter().flatten().find(|known| known.name == case.name).expect("it is in a list")
 }
 
