@@ -65,6 +65,8 @@ pub enum Join {
     Iface,
     /// The machine: always.
     Host,
+    /// The machine; but what grows is explained by what grows alone.
+    HostGrowth,
 }
 
 /// One rule as data: what it looks at and how it judges.

@@ -38,8 +38,7 @@ fn causes_of(found: &[Found<'_>], i: usize) -> Vec<usize> {
         let above = cause_order < order || (cause_order == order && k < i);
         let Some(rule) = rules().nth(*cause_order).filter(|_| above) else { continue };
         let joined = rule.explains.iter().filter(|(id, _)| *id == finding.id).filter_map(|(_, join)| {
-            let far_end = cause.remote.is_some() && cause.remote == finding.remote;
-            distance(*join, cause_joints, joints, far_end)
+            distance(*join, (cause, cause_joints), (finding, joints))
         });
         causes.extend(joined.min().map(|distance| (distance, Reverse(*cause_order), k)));
     }
@@ -48,7 +47,7 @@ fn causes_of(found: &[Found<'_>], i: usize) -> Vec<usize> {
 }
 
 /// How close a join is; `None` when it does not hold.
-fn distance(join: Join, cause: &Joints, effect: &Joints, same_far_end: bool) -> Option<u8> {
+fn distance(join: Join, (why, cause): (&Finding, &Joints), (what, effect): (&Finding, &Joints)) -> Option<u8> {
     let task = || cause.tasks.iter().any(|t| effect.tasks.contains(t)).then_some(0);
     let cgroup = || {
         let related = |a: &Text| effect.cgroups.iter().any(|b| a == b || is_below(a, b) || is_below(b, a));
@@ -62,8 +61,9 @@ fn distance(join: Join, cause: &Joints, effect: &Joints, same_far_end: bool) -> 
         Join::Listener => (cause.listener.is_some() && cause.listener == effect.listener).then_some(1),
         Join::Iface => (cause.iface.is_some() && same_netns && cause.iface == effect.iface).then_some(1),
         Join::Netns => same_netns.then_some(2),
-        Join::Remote => same_far_end.then_some(2),
+        Join::Remote => (why.remote.is_some() && why.remote == what.remote).then_some(2),
         Join::Host => Some(3),
+        Join::HostGrowth => (why.rate_per_s.is_some() || what.rate_per_s.is_none()).then_some(3),
     }
 }
 

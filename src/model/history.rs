@@ -33,6 +33,8 @@ struct HostSeries {
     sockets: Series,
     drops: Series,
     usage: Series,
+    slab: Series,
+    dying: Series,
 }
 
 /// The histories of all subjects.
@@ -122,10 +124,17 @@ impl History {
         if let (Some(at), Some(udp)) = (now.net.at(), m.totals.udp_drops_per_s) {
             h.drops.push(at, tenth(udp + m.totals.nic_drops_per_s.unwrap_or(0.0)));
         }
-        if let (Some(at), Some(memory)) = (now.memory.at(), now.memory.data())
-            && let (Some(total), Some(free)) = (memory.meminfo.get("MemTotal"), memory.meminfo.get("MemAvailable"))
-        {
-            h.usage.push(at, total.saturating_sub(free) as f64);
+        if let (Some(at), Some(memory)) = (now.memory.at(), now.memory.data()) {
+            let bytes = |name: &str| memory.meminfo.get(name);
+            if let (Some(total), Some(free)) = (bytes("MemTotal"), bytes("MemAvailable")) {
+                h.usage.push(at, total.saturating_sub(free) as f64);
+            }
+            if let (Some(stuck), Some(cached)) = (bytes("SUnreclaim"), bytes("SReclaimable")) {
+                h.slab.push(at, stuck.saturating_add(cached) as f64);
+            }
+        }
+        if let (Some(at), Some(dying)) = (now.cgroups.at(), now.cgroups.data().and_then(|c| c.dying)) {
+            h.dying.push(at, dying as f64);
         }
     }
 
@@ -161,6 +170,8 @@ impl History {
                 Metric::Sockets => &self.host.sockets,
                 Metric::Drops => &self.host.drops,
                 Metric::Usage => &self.host.usage,
+                Metric::SlabBytes => &self.host.slab,
+                Metric::Dying => &self.host.dying,
                 _ => return None,
             },
             _ => return None,

@@ -70,7 +70,7 @@ pub enum Metric {
     CpuPct,
     /// Memory usage of a cgroup; of the host, all that is not available; bytes.
     Usage,
-    /// Bytes of a slab cache.
+    /// Bytes of a slab cache; of the host, of all slab.
     SlabBytes,
     /// TCP sockets of a task or the host that are not idle ESTABLISHED or LISTEN.
     Sockets,
@@ -78,6 +78,8 @@ pub enum Metric {
     Drops,
     /// Load average (1 min) of the host.
     Load,
+    /// Dying memory cgroups of the host.
+    Dying,
 }
 
 /// TCP sockets by state, in the order of [`crate::snapshot::TcpState::ALL`].

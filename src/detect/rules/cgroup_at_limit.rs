@@ -43,8 +43,12 @@ pub(super) fn reclaimable_bytes(mem: &MemUse) -> Option<u64> {
 /// Whether a cgroup stands at its limit with page cache above all, which reclaim takes without a kill.
 pub(super) fn is_full_of_cache(mem: &MemUse) -> bool {
     let Some((usage, limit)) = mem.usage_bytes.zip(mem.limit_bytes) else { return false };
-    let full = usage as f64 >= limit as f64 * NEAR_LIMIT;
-    full && reclaimable_bytes(mem).is_some_and(|cache| cache >= usage / 2)
+    usage as f64 >= limit as f64 * NEAR_LIMIT && is_mostly_cache(mem)
+}
+
+/// Whether what a cgroup holds is page cache above all.
+pub(super) fn is_mostly_cache(mem: &MemUse) -> bool {
+    mem.usage_bytes.zip(reclaimable_bytes(mem)).is_some_and(|(usage, cache)| cache >= usage / 2)
 }
 
 /// Whether kernel memory (slab, stacks, page tables, socket buffers) takes a large part of a limited cgroup's usage: no
@@ -188,7 +192,7 @@ fn reclaimable_share(case: &Case<'_>, mem: &MemUse) -> Option<f64> {
 
 /// Tasks of a cgroup, and of those below it, with a thread in D that has not run for longer than the kernel makes one
 /// sleep at `memory.high` (2 s).
-fn hung_in(look: &Look<'_>, path: &str) -> u32 {
+pub(super) fn hung_in(look: &Look<'_>, path: &str) -> u32 {
     let inside = |of: &str| of.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let tasks = look.snap.tasks.data().map(|t| t.rows.as_slice()).unwrap_or_default();
     let hung = tasks.iter().filter(|t| t.by_state.blocked > 0 && t.cgroup.as_deref().is_some_and(inside)).filter(|t| {

@@ -2,11 +2,14 @@
 
 use super::cgroup_at_limit::is_kernel_memory;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
-use crate::model::Severity;
-use crate::snapshot::{Cgroup, Cgroups, Subject};
+use crate::model::{Metric, Severity};
+use crate::snapshot::{Cgroup, Cgroups, Moment, Subject};
 
 /// Memory cgroup ids are 16 bits: when they run out, `mkdir` says `cannot allocate memory`.
 const IDS: f64 = 65_535.0;
+
+/// Fewer more are no growth: containers come and go, and what they leave goes a little later.
+const RISE_MIN: f64 = 10.0;
 
 pub(super) static RULES: &[Rule] = &[Rule {
     id: "cgroup.dying_pile",
@@ -18,8 +21,8 @@ pub(super) static RULES: &[Rule] = &[Rule {
         Knob { key: "critical_share", default: 0.9, unit: "of 65,535 ids", about: "ids in use that are critical" },
     ],
     explains: &[
-        ("slab.unreclaimable", Join::Host),
-        ("slab.growth", Join::Host),
+        ("slab.unreclaimable", Join::HostGrowth),
+        ("slab.growth", Join::HostGrowth),
         // A limit above them that what they hold fills: see `filled`.
         ("cgroup.at_limit", Join::Cgroup),
         ("cgroup.oom_kill", Join::Cgroup),
@@ -34,6 +37,12 @@ fn measure(look: &Look<'_>, out: &mut Measures) {
     out.put(Subject::Host, dying as f64).limit(Some(IDS));
 }
 
+/// How much the pile grows a second since `from`, where it does: a pile that stands fills no more memory.
+pub(super) fn growth(look: &Look<'_>, from: Moment) -> Option<f64> {
+    let trend = look.trend_of(&Subject::Host, Metric::Dying, from)?;
+    (trend.grows() && trend.rise >= RISE_MIN).then_some(trend.per_s)
+}
+
 fn judge(case: &Case<'_>) -> Option<Verdict> {
     let n = case.value();
     let cgroups = case.look.snap.cgroups.data()?;
@@ -44,7 +53,7 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     }
     let live = cgroups.live.unwrap_or(0) as f64;
     let full = n + live >= IDS * case.knob("critical_share");
-    let growth = case.growth();
+    let growth = growth(case.look, case.look.trend_from());
     let severity = if full { Severity::Critical } else { Severity::Warning };
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}/min", words::count(r * 60.0)));
     let message = format!(

@@ -1,6 +1,7 @@
 //! One kernel object cache that grows without end (story C).
 
-use super::slab_unreclaimable::{SLOW_S, steady_growth};
+use super::cgroup_dying_pile::growth;
+use super::slab_unreclaimable::{DYING, SLOW_S, is_held_by_the_dead, steady_growth};
 use crate::detect::{Case, Knob, Look, Measures, Rule, Verdict, earlier, words};
 use crate::model::{Metric, Severity};
 use crate::snapshot::Subject;
@@ -21,10 +22,10 @@ pub(super) static RULES: &[Rule] = &[Rule {
 
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(slabs) = look.snap.slab.data() else { return };
-    let dying = look.snap.cgroups.data().and_then(|c| c.dying).is_some_and(|n| n >= 1000);
-    for slab in slabs.rows.iter().filter(|s| dying || s.reclaimable != Some(true)) {
+    let from = earlier(look.at(), SLOW_S);
+    let held = is_held_by_the_dead(look, DYING) && [look.trend_from(), from].iter().any(|&at| growth(look, at).is_some());
+    for slab in slabs.rows.iter().filter(|s| held || s.reclaimable != Some(true)) {
         let subject = Subject::Slab(slab.name.clone());
-        let from = earlier(look.at(), SLOW_S);
         if look.rise(&subject, Metric::SlabBytes, from).is_some_and(|(rise, _)| rise > 0.0) {
             out.put(subject, slab.bytes as f64);
         }

@@ -1,7 +1,8 @@
 //! Kernel memory that does not come back (story C).
 
+use super::cgroup_dying_pile;
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, earlier, words};
-use crate::model::{Severity, Trend};
+use crate::model::{Metric, Severity, Trend};
 use crate::snapshot::{Moment, Slab, Subject};
 
 pub(super) static RULES: &[Rule] = &[Rule {
@@ -13,7 +14,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         Knob { key: "critical_share", default: 0.5, unit: "of RAM", about: "as much is critical" },
         Knob { key: "per_min", default: 0.01, unit: "of RAM a minute", about: "steady growth that is a finding" },
         Knob { key: "slow_per_min", default: 0.001, unit: "of RAM a minute", about: "the same over 10 minutes" },
-        Knob { key: "dying", default: 1000.0, unit: "cgroups", about: "dying cgroups from which reclaimable slab counts as stuck" },
+        Knob { key: "dying", default: DYING, unit: "cgroups", about: "dying cgroups from which reclaimable slab counts as stuck" },
     ],
     explains: &[("slab.growth", Join::Host), ("host.memory_exhausted", Join::Host)],
     hold_s: 0.0,
@@ -24,25 +25,39 @@ pub(super) static RULES: &[Rule] = &[Rule {
 fn measure(look: &Look<'_>, out: &mut Measures) {
     let Some(memory) = look.snap.memory.data() else { return };
     let Some(stuck) = memory.meminfo.get("SUnreclaim") else { return };
-    let dying = look.snap.cgroups.data().and_then(|c| c.dying).unwrap_or(0);
-    // Slab that dead cgroups hold is labelled reclaimable and is not: it goes only with the last of their pages.
-    let held = memory.meminfo.get("SReclaimable").filter(|_| dying >= 1000).unwrap_or(0);
-    out.put(Subject::Host, stuck.saturating_add(held) as f64)
-        .limit(look.ram_bytes())
-        .counter("slabs_scanned", memory.vmstat.get("slabs_scanned"));
+    out.put(Subject::Host, stuck as f64).limit(look.ram_bytes());
+}
+
+/// Whether so many cgroups are dead that slab labelled reclaimable may be theirs: then it goes only with the last of
+/// their pages.
+pub(super) fn is_held_by_the_dead(look: &Look<'_>, from: f64) -> bool {
+    look.snap.cgroups.data().and_then(|c| c.dying).is_some_and(|n| n as f64 >= from)
+}
+
+/// Growth of all slab, where it grows with the dead that hold it. What else grows reclaimable is cache.
+fn growth_with_the_dead(case: &Case<'_>, ram: f64) -> Option<f64> {
+    steady_growth(case, ram, |from| {
+        cgroup_dying_pile::growth(case.look, from)?;
+        case.look.trend_of(&Subject::Host, Metric::SlabBytes, from)
+    })
 }
 
 fn judge(case: &Case<'_>) -> Option<Verdict> {
     let ram = case.look.ram_bytes()?;
-    let n = case.value();
+    let meminfo = |name: &str| case.look.snap.memory.data().and_then(|m| m.meminfo.get(name)).map(|v| v as f64);
+    let own = steady_growth(case, ram, |from| case.trend_since(from));
+    let all = meminfo("SReclaimable").filter(|_| is_held_by_the_dead(case.look, case.knob("dying"))).map(|b| b + case.value());
+    let with_the_dead = all.and_then(|_| growth_with_the_dead(case, ram));
+    let held = all.filter(|&b| with_the_dead.is_some() || case.reaches(b / ram, case.knob("share")));
+    let n = held.unwrap_or(case.value());
     let share = n / ram;
-    let growth = steady_growth(case, ram, |from| case.trend_since(from));
+    let growth = with_the_dead.or(own);
     if !case.reaches(share, case.knob("share")) && growth.is_none() {
         return None;
     }
     let critical = case.reaches(share, case.knob("critical_share"));
     let severity = if critical { Severity::Critical } else { Severity::Warning };
-    let caches = largest(case.look);
+    let caches = largest(case.look, held.is_some());
     let names: Vec<String> = caches.iter().map(|s| format!("{} {}", s.name, words::bytes(s.bytes as f64))).collect();
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}/min", words::bytes(r * 60.0)));
     let most = if names.is_empty() { String::new() } else { format!("; most is {}", words::list(&names, 2)) };
@@ -51,16 +66,19 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         words::bytes(n),
         words::percent(share),
     );
-    let meminfo = |name: &str| case.look.snap.memory.data().and_then(|m| m.meminfo.get(name)).map(|v| v as f64);
     let cgroups = case.look.snap.cgroups.data();
     let dying = cgroups.and_then(|c| c.dying);
     let dying_source = cgroups.map_or_else(|| "/proc/cgroups".into(), |c| c.dying_source.clone());
     let mut verdict = case
         .verdict(severity, "bytes", message)
         .rate(growth)
-        .rated("/proc/meminfo", "SUnreclaim", meminfo("SUnreclaim"), growth)
+        .rated("/proc/meminfo", "SUnreclaim", case.value(), own)
         .number("/proc/meminfo", "SReclaimable", meminfo("SReclaimable"))
         .number(dying_source, "dying memory cgroups", dying.map(|n| n as f64));
+    verdict.value = n;
+    if held.is_some() {
+        verdict = verdict.draw(Metric::SlabBytes);
+    }
     for slab in &caches {
         let rate = case.look.model.slab_bytes_per_s.get(&slab.name).copied();
         verdict = verdict.rated("/proc/slabinfo", slab.name.clone(), slab.bytes as f64, rate);
@@ -72,6 +90,9 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
             .advise("if dying cgroups grow with it, see cgroup.dying_pile; else suspect a driver or a kernel leak and plan a reboot"),
     )
 }
+
+/// Dying cgroups from which reclaimable slab may be theirs.
+pub(super) const DYING: f64 = 1000.0;
 
 /// Slow growth must last so long.
 pub(super) const SLOW_S: f64 = 600.0;
@@ -90,10 +111,9 @@ pub(super) fn steady_growth(case: &Case<'_>, ram: f64, trend: impl Fn(Moment) ->
 }
 
 /// The caches that hold most of it.
-fn largest<'a>(look: &Look<'a>) -> Vec<&'a Slab> {
+fn largest<'a>(look: &Look<'a>, held: bool) -> Vec<&'a Slab> {
     let rows = look.snap.slab.data().map(|s| s.rows.as_slice()).unwrap_or_default();
-    let dying = look.snap.cgroups.data().and_then(|c| c.dying).is_some_and(|n| n >= 1000);
-    let mut rows: Vec<&Slab> = rows.iter().filter(|s| dying || s.reclaimable != Some(true)).collect();
+    let mut rows: Vec<&Slab> = rows.iter().filter(|s| held || s.reclaimable != Some(true)).collect();
     rows.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     rows.truncate(3);
     rows
@@ -170,6 +190,60 @@ mod tests {
         s.world.cgroups.dying = Some(61_204);
         s.secs(3);
         assert!(s.expect("slab.unreclaimable").message.contains("52 % of RAM"));
+    }
+
+    /// `secs` looks at a host with 1,800 dead cgroups, `more` of them a second, and slab that grows: cache, and a leak.
+    fn beside_the_dead(secs: u64, more: u64, cache_step: u64, leak_step: u64) -> Script {
+        let mut s = Script::new();
+        for t in 0..secs {
+            s.world.cgroups.dying = Some(1800 + t * more);
+            set(&mut s, RAM / 50 + t * leak_step, RAM / 50 + t * cache_step);
+            s.world.slab("dentry", RAM / 50 + t * cache_step, true);
+            s.world.slab("kmalloc-cg-512", RAM / 100 + t * leak_step, false);
+            s.secs(1);
+        }
+        s
+    }
+
+    fn causes(s: &Script, id: &str) -> Vec<&'static str> {
+        s.expect(id).explained_by.iter().map(|&i| s.last().findings[i].id).collect()
+    }
+
+    #[test]
+    fn a_pile_that_grows_explains_what_grows_with_it() {
+        let s = beside_the_dead(12, 20, 8 << 20, 0);
+        assert_eq!(causes(&s, "slab.unreclaimable"), ["cgroup.dying_pile"]);
+        assert_eq!(&*s.expect("slab.growth").label.name, "dentry");
+        assert!(causes(&s, "slab.growth").contains(&"cgroup.dying_pile"));
+        let f = s.expect("slab.unreclaimable");
+        assert!((f.rate_per_s.unwrap() - f64::from(8 << 20)).abs() < 1e6, "{f:#?}");
+    }
+
+    #[test]
+    fn an_old_pile_that_stands_explains_no_leak_and_makes_no_cache_one() {
+        // Files that are copied grow their caches.
+        let s = beside_the_dead(12, 0, 8 << 20, 0);
+        s.expect("cgroup.dying_pile");
+        s.without("slab.unreclaimable");
+        s.without("slab.growth");
+        let s = beside_the_dead(12, 0, 8 << 20, 8 << 20);
+        assert!(causes(&s, "slab.unreclaimable").is_empty());
+        assert_eq!(causes(&s, "slab.growth"), ["slab.unreclaimable"]);
+        assert_eq!(&*s.expect("slab.growth").label.name, "kmalloc-cg-512");
+        let message = &s.expect("slab.unreclaimable").message;
+        assert!(message.contains("416 MB of kernel memory") && !message.contains("dentry"), "{message}");
+    }
+
+    #[test]
+    fn a_few_dead_more_are_no_growth() {
+        let mut s = Script::new();
+        for t in 0..40 {
+            s.world.cgroups.dying = Some(1800 + t / 8);
+            set(&mut s, RAM / 50, RAM / 50 + t * (8 << 20));
+            s.secs(1);
+        }
+        s.expect("cgroup.dying_pile");
+        s.without("slab.unreclaimable");
     }
 
     #[test]
