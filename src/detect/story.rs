@@ -37,9 +37,11 @@ fn causes_of(found: &[Found<'_>], i: usize) -> Vec<usize> {
     for (k, (cause_order, cause, cause_joints)) in found.iter().enumerate() {
         let above = cause_order < order || (cause_order == order && k < i);
         let Some(rule) = rules().nth(*cause_order).filter(|_| above) else { continue };
-        let joined = rule.explains.iter().filter(|(id, _)| *id == finding.id).filter_map(|(_, join)| {
-            distance(*join, (cause, cause_joints), (finding, joints))
-        });
+        let joined = rule
+            .explains
+            .iter()
+            .filter(|(id, _)| *id == finding.id)
+            .filter_map(|(_, join)| distance(*join, (cause, cause_joints), (finding, joints)));
         causes.extend(joined.min().map(|distance| (distance, Reverse(*cause_order), k)));
     }
     causes.sort_unstable();

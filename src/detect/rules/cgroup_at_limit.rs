@@ -69,7 +69,7 @@ pub(super) fn hits_uncounted(mem: &MemUse) -> bool {
 }
 
 /// Whether these are the numbers of a v1 hierarchy, which alone has `memory.oom_control`.
-fn is_v1(mem: &MemUse) -> bool {
+pub(super) fn is_v1(mem: &MemUse) -> bool {
     mem.oom.is_some()
 }
 

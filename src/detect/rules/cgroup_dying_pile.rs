@@ -1,6 +1,6 @@
 //! Memory cgroups that were removed but live on (story C).
 
-use super::cgroup_at_limit::is_kernel_memory;
+use super::cgroup_at_limit::{is_kernel_memory, is_v1};
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::{Metric, Severity};
 use crate::snapshot::{Cgroup, Cgroups, Moment, Subject};
@@ -89,15 +89,18 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
 }
 
 /// Limited cgroups whose usage is kernel memory in large part. What dead children held is charged to their parents.
+///
+/// The v2 tree counts the dying below each; where memory is on v1 its directories of the same names know nothing of that.
 fn filled(cgroups: &Cgroups) -> impl Iterator<Item = &Cgroup> {
-    let parents = cgroups.rows.iter().filter(|c| c.dying_descendants != Some(0));
-    parents.filter(|c| c.memory.as_ref().is_some_and(is_kernel_memory))
+    let may_be_theirs = |c: &Cgroup, mem| is_kernel_memory(mem) && (is_v1(mem) || c.dying_descendants != Some(0));
+    cgroups.rows.iter().filter(move |c| c.memory.as_ref().is_some_and(|mem| may_be_theirs(c, mem)))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
     use crate::model::Severity;
+    use crate::snapshot::OomState;
 
     #[test]
     fn many_fire_and_near_the_ids_is_critical() {
@@ -142,6 +145,21 @@ mod tests {
         assert_eq!(causes, ["cgroup.dying_pile"]);
         assert!(message.ends_with("(60 MB now, 50 MB of it kernel memory)"), "{message}");
         assert!(at("cgroup.at_limit", "/web").0.is_empty());
+    }
+
+    #[test]
+    fn a_v2_directory_beside_the_v1_limit_knows_nothing_of_the_dead() {
+        // Docker makes a container's parent in every hierarchy.
+        for (v1, joined) in [(true, true), (false, false)] {
+            let mut s = Script::new();
+            s.world.cgroups.dying = Some(1800);
+            let mem = s.world.cgroup_memory("/kubepods");
+            (mem.limit_bytes, mem.usage_bytes, mem.kmem_bytes) = (Some(64 << 20), Some(64 << 20), Some(60 << 20));
+            mem.oom = v1.then(OomState::default);
+            s.world.cgroup("/kubepods").dying_descendants = Some(0);
+            s.secs(3);
+            assert_eq!(s.expect("cgroup.at_limit").explained_by.len(), usize::from(joined), "v1: {v1}");
+        }
     }
 
     #[test]
