@@ -22,8 +22,6 @@ use rustix::thread::{CapabilitySet, capabilities};
 /// Stack of a lane's thread, bytes. `MCL_FUTURE` makes all of it resident, so it is small; the deepest lane needs far
 /// less.
 pub const LANE_STACK_BYTES: usize = 256 * 1024;
-/// Writing processes.
-const WRITERS: usize = 2;
 /// Room asked for in the pipe to one: most samples go into it whole.
 const PIPE_BYTES: usize = 1 << 20;
 /// Nice value while sampling: ahead of what makes the host busy, behind what keeps it alive.
@@ -90,15 +88,14 @@ fn fork_readers(roots: &Roots) -> (Result<String, Gap>, Pools) {
     (forked, pools)
 }
 
-/// Processes that write recordings, one that does and one for when it dies. As [`prepare`], and before it: they must not
-/// hold what that opens.
+/// So many processes that write files. As [`prepare`], and before it: they must not hold what that opens.
 ///
 /// They end when their orders do, and not by the signals that end whytop: what has been sampled is still written.
 ///
 /// # Errors
 /// When no pipe or process can be made.
-pub fn fork_writers() -> Result<Vec<Helper>, Errno> {
-    (0..WRITERS).map(|_| fork_writer()).collect()
+pub fn fork_writers(count: usize) -> Result<Vec<Helper>, Errno> {
+    (0..count).map(|_| fork_writer()).collect()
 }
 
 fn fork_writer() -> Result<Helper, Errno> {

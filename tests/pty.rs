@@ -12,11 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Action, tcflow};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use whytop::record::{Header, Log, Writer};
+use whytop::record::{Header, Log, Note, Reader, Writer};
 use whytop::snapshot::{Host, Moment, Section, Snapshot};
 
 /// Longest wait for something to appear; a busy machine is slow, a broken program is never in time.
@@ -35,6 +36,8 @@ struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     /// Line settings before the program took the terminal.
     settings: String,
+    /// Where it writes.
+    state: tempfile::TempDir,
 }
 
 fn size(columns: u16, rows: u16) -> PtySize {
@@ -59,6 +62,8 @@ impl Terminal {
         command.env("TERM", term);
         command.env("HOME", "/nonexistent");
         command.env("TZ", "UTC");
+        let state = tempfile::tempdir().unwrap();
+        command.env("XDG_STATE_HOME", state.path());
         command.cwd("/");
         let child = pair.slave.spawn_command(command).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
@@ -84,7 +89,20 @@ impl Terminal {
             drawn: Vec::new(),
             child,
             settings,
+            state,
         }
+    }
+
+    /// The files that it has written whose names begin and end so.
+    fn written(&self, begins: &str, ends: &str) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.state.path().join("whytop")) else { return Vec::new() };
+        let is_such = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with(begins) && name.ends_with(ends)
+        };
+        let mut found: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).filter(is_such).collect();
+        found.sort();
+        found
     }
 
     fn contents(&self) -> String {
@@ -330,4 +348,84 @@ fn the_live_screen_goes_back_in_its_last_minutes() {
     t.wait_for("now", |s| s.contents().contains("LIVE"));
     t.press("q");
     assert!(t.end().success());
+}
+
+#[test]
+fn the_ring_is_saved_with_its_marks() {
+    let mut t = Terminal::start(&[], "xterm-256color");
+    t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
+    t.press("mhere it was\r");
+    t.wait_for("the mark", |s| s.contents().contains("marked"));
+    t.press("w");
+    t.wait_for("where it is", |s| s.contents().contains("saved the last"));
+    let saved = t.written("ring-", ".whytop");
+    t.press("q");
+    assert!(t.end().success());
+    t.assert_given_back();
+    let told = String::from_utf8_lossy(&t.drawn).into_owned();
+    let [file] = &saved[..] else { panic!("{saved:?}") };
+    assert!(told.contains(&format!("{}, ", file.display())), "it is told again at the end: {told}");
+    let reader = Reader::open(file).unwrap();
+    let notes = reader.notes().unwrap();
+    assert!(notes.iter().any(|n| matches!(n, Note::Mark(mark) if &*mark.text == "here it was")), "{notes:?}");
+    assert!(reader.start().unwrap().next_snapshot().unwrap().is_some());
+}
+
+#[test]
+fn it_records_to_one_file_and_a_second_is_refused() {
+    let mut t = Terminal::start(&[], "xterm-256color");
+    t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
+    t.press("r");
+    t.wait_for("the sign in the header", |s| s.contents().contains("REC"));
+    let files = t.written("host", ".whytop");
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let other = std::process::Command::new(env!("CARGO_BIN_EXE_whytop")).arg("record").arg(file).output().unwrap();
+    let words = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(words.contains("another process"), "{words}");
+    t.press("mbegun\r");
+    t.wait_for("the mark", |s| s.contents().contains("marked"));
+    t.press("r");
+    t.wait_for("its end", |s| s.contents().contains("recorded to") && !s.contents().contains("REC"));
+    let reader = Reader::open(file).unwrap();
+    assert!(reader.is_closed());
+    let notes = reader.notes().unwrap();
+    assert!(notes.iter().any(|n| matches!(n, Note::Mark(mark) if &*mark.text == "begun")), "{notes:?}");
+
+    // Held by another, it is refused with a word, and the screens go on.
+    let mut holder = std::process::Command::new(env!("CARGO_BIN_EXE_whytop"));
+    let mut holder = holder.arg("record").arg(file).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(holder.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut said, &mut String::new()).unwrap();
+    t.press("r");
+    t.wait_for("the refusal", |s| s.contents().contains("not recorded"));
+    kill_process(Pid::from_child(&holder), Signal::TERM).unwrap();
+    assert!(holder.wait().unwrap().success());
+    t.press("rq");
+    assert!(t.end().success());
+}
+
+#[test]
+fn pictures_of_any_screen_are_saved_also_of_a_recording() {
+    let file = recording();
+    for args in [vec![], vec!["replay", file.path().to_str().unwrap()]] {
+        let is_replay = !args.is_empty();
+        let mut t = Terminal::start(&args, "xterm-256color");
+        t.wait_for("the screen", |s| s.contents().contains(if is_replay { "REPLAY" } else { "LIVE" }));
+        t.press("5P");
+        t.wait_for("where it is", |s| s.contents().contains("saved the screen"));
+        let (svg, text) = (t.written("screen-", ".svg"), t.written("screen-", ".txt"));
+        let text = std::fs::read_to_string(text.first().unwrap()).unwrap();
+        assert!(text.contains("whytop") && text.contains("5 Memory") && text.lines().count() == 24, "{text}");
+        assert!(std::fs::read_to_string(svg.first().unwrap()).unwrap().ends_with("</svg>\n"));
+        if is_replay {
+            t.press("wr");
+            t.press("1");
+            t.wait_for("pane 1", |s| s.contents().contains("REPLAY"));
+        }
+        t.press("q");
+        assert!(t.end().success());
+        if is_replay {
+            assert!(t.written("", ".whytop").is_empty(), "a replay records nothing");
+        }
+    }
 }

@@ -68,6 +68,7 @@ impl App {
             pane: self.pane,
             paused: self.held.is_some(),
             replay: self.replay.as_ref().map(|r| r.playing),
+            recorder: self.recorder,
             read_only: self.options.read_only,
             now: self.now,
             utc_offset_secs: self.options.utc_offset_secs,
@@ -246,8 +247,9 @@ impl App {
             Some(Layer::Spots { .. }) => ("Enter go there · Esc back".into(), Vec::new()),
             _ => (self.way_back(), self.places()),
         };
+        let right = self.told().map_or_else(|| (back.as_str(), Role::Dim), |told| (told, Role::Title));
         let mut x = area.x + 1;
-        let end = area.right().saturating_sub(cells(width(&back)) + 2);
+        let end = area.right().saturating_sub(cells(width(right.0)) + 2);
         if !matches!(self.layers.last(), Some(Layer::Help { .. } | Layer::Sort { .. } | Layer::Spots { .. })) {
             let fits = keys::BINDINGS.iter().filter(|b| !b.word.is_empty() && keys::fits(b, &places));
             // The way back stands in its own corner; help and quit stand in the header where that is wide enough.
@@ -263,7 +265,6 @@ impl App {
                 x += canvas.put(x, area.y, needs, binding.word, Role::Dim) + 2;
             }
         }
-        let right = self.told().map_or_else(|| (back.as_str(), Role::Dim), |told| (told, Role::Title));
         canvas.put_right(area.right().saturating_sub(1), area.y, area.width.saturating_sub(x), right.0, right.1);
     }
 

@@ -1,6 +1,6 @@
 //! What goes into the app and what comes out of it.
 
-use super::recording::{Playback, Recording};
+use super::recording::{Playback, RecorderState, Recording};
 use crate::model::Frame;
 use crate::snapshot::{Action, Deep, DeepKind, Moment, Proposal, Subject, TaskKey, Text};
 use crate::view::Theme;
@@ -33,6 +33,8 @@ pub enum Event {
     Frame(Arc<Frame>),
     /// A recording is open: from now on frames come from it. `None`: the screen is live again.
     Recording(Option<Arc<Recording>>),
+    /// The host is recorded to a file, or no longer.
+    Recorder(Option<RecorderState>),
     /// Something to tell the operator for a while.
     Notice(String),
     /// Time went on (about once a second): now on the boot clock, and the local zone's offset from UTC.
@@ -92,6 +94,12 @@ pub enum Effect {
     Playback(Playback),
     /// Put a mark with this text into what is recorded.
     Mark(String),
+    /// Write the last minutes to a file; a notice tells what came of it.
+    SaveRing,
+    /// Start recording to a file, or stop.
+    Record,
+    /// Save the screen as it is, as a picture and as text; a notice tells where.
+    Picture,
     /// Leave.
     Quit,
 }

@@ -1,6 +1,7 @@
 //! The header: who, how it is, and where one is. Slots stand where they always stand; on a narrow screen calm ones go
 //! first and lit ones stay.
 
+use super::recording::RecorderState;
 use crate::model::{Frame, Metric, Severity, tally_of};
 use crate::panes::PANES;
 use crate::snapshot::{LaneCost, Moment, Subject, TcpState};
@@ -21,6 +22,8 @@ pub(super) struct About {
     pub paused: bool,
     /// Whether a recording is shown, and whether it plays.
     pub replay: Option<bool>,
+    /// The file that the host is recorded to.
+    pub recorder: Option<RecorderState>,
     /// Nothing may be changed.
     pub read_only: bool,
     /// Now.
@@ -194,7 +197,9 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
     let every = if interval > 0.0 { format!("{}s", num::number(interval)) } else { "–".into() };
     // A period is kept to a tenth; less than that is no stretching.
     let stretched = |l: &&LaneCost| l.period_ns > l.wanted_ns.saturating_mul(11) / 10;
-    let mut out = vec![live, Slot::new("every", every, 4, 20).role(Role::Dim)];
+    let mut out = vec![live];
+    out.extend(about.recorder.map(|recorder| rec(recorder, narrow)));
+    out.push(Slot::new("every", every, 4, 20).role(Role::Dim));
     if let Some(lane) = own.lanes.iter().filter(stretched).max_by_key(|l| l.period_ns) {
         let slow = format!("{} every {}", lane.name, num::span(lane.period_ns as f64 / 1e9));
         out.push(Slot::new("", cut(&slow, 22).into_owned(), 12, 30).role(Role::Stale));
@@ -212,6 +217,16 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
         });
     }
     out
+}
+
+/// That the host is recorded, and how large the file is.
+fn rec(recorder: RecorderState, narrow: bool) -> Slot {
+    let size = if narrow { String::new() } else { format!(" {}", num::bytes(recorder.bytes)) };
+    if recorder.is_well {
+        Slot::new("", format!("●REC{size}"), if narrow { 4 } else { 9 }, 94).role(Role::Key)
+    } else {
+        Slot::new("", "○REC fails", 9, 94).role(Role::Warn)
+    }
 }
 
 /// CPU, load, memory, swap, pressure.

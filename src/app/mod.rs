@@ -17,12 +17,12 @@ mod state;
 pub mod when;
 
 pub use event::{AppOptions, Effect, Event};
-pub use recording::{Playback, Recording, Spot, SpotKind};
+pub use recording::{Playback, RecorderState, Recording, Spot, SpotKind};
 
 use crate::model::Frame;
 use crate::panes::{PANES, drill};
 use crate::snapshot::{Action as Deed, Deep, DeepKind, DeepState, Moment, Subject, TaskKey};
-use crate::view::{Target, Tree};
+use crate::view::{Target, Theme, Tree};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use keys::{Action, Place};
 use layer::{Layer, PageState, Purpose};
@@ -51,6 +51,8 @@ pub struct App {
     focus: Option<Subject>,
     /// The recording that is shown instead of the running host.
     replay: Option<Replay>,
+    /// The file that the host is recorded to.
+    recorder: Option<RecorderState>,
     /// The key that asked for the ring, until it is there.
     rewinding: Option<Action>,
     /// Where one is in the recording.
@@ -87,6 +89,7 @@ impl App {
             layers: Vec::new(),
             focus: None,
             replay: None,
+            recorder: None,
             rewinding: None,
             now_unix_ns: 0,
             table_rows: 10,
@@ -96,6 +99,12 @@ impl App {
             told: None,
             deep: None,
         }
+    }
+
+    /// The colours that it is drawn with.
+    #[must_use]
+    pub fn theme(&self) -> &Theme {
+        &self.options.theme
     }
 
     /// Takes one event; what the caller must do comes back, in order.
@@ -124,6 +133,7 @@ impl App {
                 }
             }
             Event::Recording(recording) => self.open_recording(recording),
+            Event::Recorder(state) => self.recorder = state,
             Event::Notice(text) => self.say(text),
             Event::Tick { now, utc_offset_secs } => {
                 if self.replay.is_none() {
@@ -295,6 +305,9 @@ impl App {
             Action::Pause => self.pause(),
             Action::Back if self.is_reading() => self.stop_reading(),
             Action::Mark => self.prompt(Purpose::Mark),
+            Action::SaveRing => self.effects.push(Effect::SaveRing),
+            Action::Record => self.effects.push(Effect::Record),
+            Action::Picture => self.effects.push(Effect::Picture),
             Action::StepBack | Action::PreviousAnomaly if self.replay.is_none() => self.rewind(action),
             _ if self.replay.is_some() && is_playback(action) => self.replay_act(action),
             Action::Back => {

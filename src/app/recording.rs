@@ -19,6 +19,15 @@ pub struct Recording {
     pub plays: bool,
 }
 
+/// A file that the host is recorded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecorderState {
+    /// Its bytes.
+    pub bytes: u64,
+    /// Whether its disk takes what comes.
+    pub is_well: bool,
+}
+
 /// Something that happened in a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spot {

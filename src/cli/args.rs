@@ -25,7 +25,8 @@ Examples:
 #[command(name = "whytop", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
 #[command(long_about = "Says why a Linux host is dying: which process, container, limit or buffer is at fault, with \
 the evidence under it and what to do next.\n\nWithout a command it shows the live screens. Without a terminal it looks \
-for 5 s and prints what is wrong.")]
+for 5 s and prints what is wrong.\n\nIn the live screens w writes the last 10 minutes to a file, r records to one, P \
+saves the screen, all below /var/lib/whytop (root) or ~/.local/state/whytop, or state_dir of the configuration.")]
 pub struct Cli {
     /// What to do; without one, the live screens.
     #[command(subcommand)]
@@ -48,7 +49,7 @@ pub struct Global {
     /// Colours of the live screens
     #[arg(long, global = true, value_name = "NAME")]
     pub theme: Option<String>,
-    /// Promise to change nothing on this host
+    /// Promise to change nothing on this host: no action, and no file but where you ask for one
     #[arg(long, global = true)]
     pub read_only: bool,
     /// The /proc to read, for example a host's, mounted in a debug pod

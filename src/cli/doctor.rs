@@ -3,10 +3,11 @@
 use super::args::Global;
 use super::json::SCHEMA;
 use super::out;
-use super::setup::Host;
+use super::setup::{Host, Places};
 use super::text::{COLUMNS, Dress, wrap};
 use crate::collect::probe::{self, Outcome};
 use crate::snapshot::{Gap, Section, Snapshot};
+use rustix::fs::Access;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ pub fn run(global: &Global, json: bool) -> anyhow::Result<ExitCode> {
             Err(gap) => Check::gap(step.what, gap),
         });
     }
+    checks.push(Check::new("files", files(&host.settings.places)));
     checks.extend(probe::all(&host.roots).into_iter().map(|p| Check::new(p.name, p.outcome)));
     sections(&host.patient_sampler().sample(), &mut checks);
     if json {
@@ -63,6 +65,18 @@ pub fn run(global: &Global, json: bool) -> anyhow::Result<ExitCode> {
         out::print(&render(&checks, Dress::for_stdout(global.ascii)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the screens can write: to the directory, or to the nearest above it that is there.
+fn files(places: &Places) -> Outcome {
+    let fix = "state_dir in the configuration names another directory";
+    let Some(dir) = &places.dir else { return Outcome::Denied("no directory is known".into(), fix.into()) };
+    let auto = if places.auto.is_some() { "saved there when work begins to fail" } else { "saved there only on w" };
+    let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
+    match rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Outcome::Ok(format!("{}: the last 10 minutes are {auto}", dir.display())),
+        Err(error) => Outcome::Denied(format!("{}: {error}", there.display()), fix.into()),
+    }
 }
 
 /// A check for each section, and one for each of its gaps.

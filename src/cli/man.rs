@@ -10,12 +10,21 @@ use std::process::ExitCode;
 const FILES: &[(&str, &str)] = &[
     (
         "$XDG_CONFIG_HOME/whytop/config.toml",
-        "Settings: interval, theme, max_cpu, ascii, read_only, audit_log, audit_syslog, and rules.ID.KNOB.",
+        "Settings: interval, theme, max_cpu, ascii, read_only, audit_log, audit_syslog, state_dir, auto_save, \
+         auto_save_files, auto_save_size, and rules.ID.KNOB.",
     ),
     ("$XDG_CONFIG_HOME/whytop/themes/NAME.toml", "Themes of your own."),
+    (
+        "$XDG_STATE_HOME/whytop/",
+        "What the live screens write; without that variable /var/lib/whytop for root and ~/.local/state/whytop for \
+         others; state_dir in the configuration names another. host.whytop is what r records, ring-TIME.whytop what w \
+         saves, critical-TIME.whytop what is saved unasked when work begins to fail, screen-TIME.svg and .txt what P \
+         saves. Only files of the third kind are ever removed, the oldest first.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME", "Where the directories under FILES are."),
     ("NO_COLOR", "When set and not empty, no colours are used."),
     ("TERM, COLORTERM", "Say how many colours the terminal has."),
 ];

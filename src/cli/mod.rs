@@ -19,6 +19,7 @@ mod screen;
 mod setup;
 mod show;
 mod snapshot;
+mod tape;
 mod text;
 mod theme;
 mod tui;

@@ -3,7 +3,7 @@
 use super::args::{Global, ReplayArgs};
 use super::reel;
 use super::setup::Settings;
-use super::tui::{self, feed::Feed};
+use super::tui::{self, feed::Feed, saves::Saves};
 use crate::engine::EngineOptions;
 use crate::playback::Playback;
 use anyhow::Context as _;
@@ -20,6 +20,9 @@ pub fn run(global: &Global, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if let Some(why_not) = tui::unfit() {
         anyhow::bail!("{why_not}: no screens can be shown; `whytop why --from` prints what a recording says");
     }
+    // Before any thread. Pictures of the screens are all there is to write.
+    let writers = crate::startup::fork_writers(1).unwrap_or_default();
+    let saves = Saves::new(settings.places.dir.clone(), writers);
     let options = tui::options(&settings);
     let (reader, mut shown) = reel::open(&args.file)?;
     let rules = EngineOptions { rules: settings.rules, ..EngineOptions::default() };
@@ -33,5 +36,5 @@ pub fn run(global: &Global, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         playback.play(Some(1.0));
     }
     let read_only = crate::app::AppOptions { read_only: true, ..options };
-    Ok(ExitCode::from(tui::screens(read_only, Feed::replay(playback, Arc::new(shown))?, None)?))
+    Ok(ExitCode::from(tui::screens(read_only, Feed::replay(playback, Arc::new(shown), saves)?, None)?))
 }

@@ -46,7 +46,7 @@ pub fn run(global: &Global, args: &ScreenArgs) -> anyhow::Result<ExitCode> {
     }
     buf.reset();
     show.app.draw(&mut buf);
-    out::print(&if args.svg { svg(&buf, Paper::DARK) } else { plain(&buf) })?;
+    out::print(&if args.svg { svg(&buf, Paper::of(show.app.theme())) } else { plain(&buf) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,7 +143,7 @@ fn key(word: &str) -> Result<KeyEvent, BadUse> {
 }
 
 /// The screen as text, without colours.
-fn plain(buf: &Buffer) -> String {
+pub fn plain(buf: &Buffer) -> String {
     let row = |y: u16| {
         let cells = (buf.area.left()..buf.area.right()).filter_map(|x| buf.cell((x, y)));
         let line: String = cells.map(ratatui::buffer::Cell::symbol).collect();

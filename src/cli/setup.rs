@@ -2,6 +2,7 @@
 
 use super::args::Global;
 use super::theme;
+use super::tui::files::AutoSave;
 use crate::act::AuditConfig;
 use crate::collect::Roots;
 use crate::collect::sampler::{Sampler, SamplerOptions};
@@ -19,6 +20,9 @@ use std::time::Duration;
 /// How a command looks that is no screen: everything, up to 4 times a second, within one core.
 const EAGER: SamplerOptions =
     SamplerOptions { interval: Duration::from_millis(250), max_cpu_pct: 95.0, eager: true, only: false };
+
+/// What the ring that saves itself leaves on the disk at most.
+const AUTO_SAVE: AutoSave = AutoSave { files: 10, bytes: 256 << 20 };
 
 /// Longest wait for killed readers at the end, ms.
 const READERS_END_MS: u32 = 100;
@@ -69,6 +73,42 @@ pub struct Settings {
     pub read_only: bool,
     pub audit: AuditConfig,
     pub rules: RuleConfig,
+    pub places: Places,
+}
+
+/// Where the screens write, and what they write unasked.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The directory; `None` where there is no home.
+    pub dir: Option<PathBuf>,
+    /// How the ring saves itself when work begins to fail; `None` where it does not.
+    pub auto: Option<AutoSave>,
+}
+
+impl Places {
+    fn of(config: &Config, read_only: bool) -> Self {
+        // Who promises to change nothing writes nothing unasked.
+        let auto = config.auto_save.unwrap_or(true) && !read_only;
+        let bounds = AutoSave {
+            files: config.auto_save_files.unwrap_or(AUTO_SAVE.files),
+            bytes: config.auto_save_size.unwrap_or(AUTO_SAVE.bytes),
+        };
+        Self { dir: config.state_dir.clone().or_else(state_dir), auto: auto.then_some(bounds) }
+    }
+
+    /// The file that `r` records to.
+    pub fn recording(&self) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join("host.whytop"))
+    }
+}
+
+/// `$XDG_STATE_HOME/whytop`; without that variable `/var/lib/whytop` for root and `~/.local/state/whytop` for others.
+fn state_dir() -> Option<PathBuf> {
+    let is_named = std::env::var_os("XDG_STATE_HOME").is_some_and(|dir| Path::new(&dir).is_absolute());
+    if rustix::process::geteuid().is_root() && !is_named {
+        return Some("/var/lib/whytop".into());
+    }
+    Some(etcetera::choose_base_strategy().ok()?.state_dir()?.join("whytop"))
 }
 
 impl Settings {
@@ -83,15 +123,18 @@ impl Settings {
             (None, Some(path)) if path.exists() => Config::load(&path)?,
             (None, _) => Config::default(),
         };
+        let read_only = global.read_only || config.read_only.unwrap_or(false);
+        let places = Places::of(&config, read_only);
         let theme = global.theme.clone().or(config.theme).unwrap_or_else(|| "default".into());
         Ok(Self {
             interval: global.interval.or(config.interval).unwrap_or(Duration::from_secs(1)),
             theme: theme::load(&theme, config_dir.as_deref())?,
             max_cpu_pct: global.max_cpu.or(config.max_cpu).unwrap_or(10.0),
             ascii: global.ascii || config.ascii.unwrap_or(false),
-            read_only: global.read_only || config.read_only.unwrap_or(false),
+            read_only,
             audit: AuditConfig { file: config.audit_log, syslog: config.audit_syslog.unwrap_or(false) },
             rules: config.rules,
+            places,
         })
     }
 }

@@ -5,6 +5,7 @@ use super::json::{FindingRow, rfc3339};
 use super::out;
 use super::setup::Host;
 use super::tui::feed::{Feed, News};
+use super::tui::files::Files;
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
 use crate::model::{Finding, Frame, Severity};
@@ -25,7 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// As [`Host::open`]; and when nothing can be started or printed.
 pub fn run(global: &Global, args: &WatchArgs) -> anyhow::Result<ExitCode> {
     let mut host = Host::open(global)?;
-    let mut feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()), channel())?;
+    let source = Box::new(Live::new(host.live_sampler()));
+    let mut feed = Feed::live(source, host.engine(Window::default()), Files::none(), channel())?;
     let mut standing = Standing::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
@@ -40,7 +42,7 @@ pub fn run(global: &Global, args: &WatchArgs) -> anyhow::Result<ExitCode> {
                 () = &mut over => return Ok(ExitCode::SUCCESS),
                 news = feed.next() => match news {
                     News::Shown(shown) => tell(&standing.step(&shown.frame), args.json)?,
-                    News::Notice(_) => {}
+                    News::Told(_) => {}
                     News::End => anyhow::bail!("no more samples can be taken"),
                 },
             }

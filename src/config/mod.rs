@@ -25,6 +25,14 @@ pub struct Config {
     pub audit_log: Option<PathBuf>,
     /// `audit_syslog`: whether the system's log gets that line too.
     pub audit_syslog: Option<bool>,
+    /// `state_dir`: the directory that recordings and pictures of the screen go to.
+    pub state_dir: Option<PathBuf>,
+    /// `auto_save`: whether the last minutes are saved when work begins to fail.
+    pub auto_save: Option<bool>,
+    /// `auto_save_files`: how many files of those stay.
+    pub auto_save_files: Option<usize>,
+    /// `auto_save_size`: how many bytes of those stay.
+    pub auto_save_size: Option<u64>,
     /// `rules.ID.KNOB`: thresholds; `rules.ID.enabled`: whether a rule is on.
     pub rules: RuleConfig,
 }
@@ -75,7 +83,20 @@ fn meant(nearest: Option<&str>) -> String {
 }
 
 /// The keys of the top level.
-const KEYS: [&str; 8] = ["interval", "theme", "max_cpu", "ascii", "read_only", "audit_log", "audit_syslog", "rules"];
+const KEYS: [&str; 12] = [
+    "interval",
+    "theme",
+    "max_cpu",
+    "ascii",
+    "read_only",
+    "audit_log",
+    "audit_syslog",
+    "state_dir",
+    "auto_save",
+    "auto_save_files",
+    "auto_save_size",
+    "rules",
+];
 /// Key of a rule that switches it off.
 const ENABLED: &str = "enabled";
 
@@ -116,10 +137,22 @@ impl Config {
             "ascii" => self.ascii = Some(flag()?),
             "read_only" => self.read_only = Some(flag()?),
             "audit_log" => {
-                let file = value.as_str().map(PathBuf::from).filter(|file| file.is_absolute());
-                self.audit_log = Some(file.ok_or_else(|| wrong("must be the absolute path of a file"))?);
+                self.audit_log = Some(absolute(value).ok_or_else(|| wrong("must be the absolute path of a file"))?);
             }
             "audit_syslog" => self.audit_syslog = Some(flag()?),
+            "state_dir" => {
+                let dir = absolute(value).ok_or_else(|| wrong("must be the absolute path of a directory"))?;
+                self.state_dir = Some(dir);
+            }
+            "auto_save" => self.auto_save = Some(flag()?),
+            "auto_save_files" => {
+                let files = value.as_integer().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+                self.auto_save_files = Some(files.ok_or_else(|| wrong("must be a whole number, 1 or more"))?);
+            }
+            "auto_save_size" => {
+                let text = value.as_str().ok_or_else(|| wrong("must be a size, for example \"256M\""))?;
+                self.auto_save_size = Some(size::parse(text).map_err(|e| wrong(&e))?);
+            }
             "rules" => {
                 let table = value.as_table().ok_or_else(|| wrong("must be a table of rules"))?;
                 self.set_rules("rules", table, path)?;
@@ -164,6 +197,10 @@ fn rule_keys() -> impl Iterator<Item = String> {
 
 fn number(value: &Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|n| n as f64))
+}
+
+fn absolute(value: &Value) -> Option<PathBuf> {
+    value.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 fn interval(value: &Value) -> Result<Duration, String> {
@@ -218,6 +255,7 @@ mod tests {
         let text = format!(
             "interval = \"500ms\"\ntheme = \"light\"\nmax_cpu = 5\nascii = true\nread_only = true\n\
              audit_log = \"/var/log/whytop.jsonl\"\naudit_syslog = true\n\
+             state_dir = \"/srv/whytop\"\nauto_save = false\nauto_save_files = 3\nauto_save_size = \"2M\"\n\
              [rules.{id}]\n{knob} = 1e3\nenabled = false\n"
         );
         let mut rules = RuleConfig::default();
@@ -230,6 +268,10 @@ mod tests {
             read_only: Some(true),
             audit_log: Some("/var/log/whytop.jsonl".into()),
             audit_syslog: Some(true),
+            state_dir: Some("/srv/whytop".into()),
+            auto_save: Some(false),
+            auto_save_files: Some(3),
+            auto_save_size: Some(2 << 20),
             rules,
         };
         assert_eq!(parse(&text).unwrap(), want);
@@ -257,6 +299,10 @@ mod tests {
         assert_eq!(told("ascii = 1"), "c.toml: `ascii` must be true or false");
         assert_eq!(told("max_cpu = 0"), "c.toml: `max_cpu` must be a number above 0 and at most 100");
         assert_eq!(told("audit_log = \"x.log\""), "c.toml: `audit_log` must be the absolute path of a file");
+        assert_eq!(told("state_dir = \"x\""), "c.toml: `state_dir` must be the absolute path of a directory");
+        assert_eq!(told("auto_save_files = 0"), "c.toml: `auto_save_files` must be a whole number, 1 or more");
+        assert!(told("auto_save_size = 7").contains("must be a size, for example \"256M\""));
+        assert!(told("auto_save_size = \"7\"").contains("between 1M"), "{}", told("auto_save_size = \"7\""));
         assert_eq!(told("interval = \"1ms\""), "c.toml: `interval` must lie between 100ms and 1h");
         assert_eq!(told("rules = 1"), "c.toml: `rules` must be a table of rules");
         assert_eq!(told("rules.x = 1"), "c.toml: unknown key `rules.x`");

@@ -3,6 +3,7 @@
 use super::file::{LogFile, remove_aside};
 use super::frame::{Frame, FrameKind};
 use super::rewrite::Rewrite;
+use super::save::make_dir;
 use super::wire::{Destination, Report};
 use super::{Lost, Note, RecordError};
 
@@ -31,6 +32,10 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Opens the file.
     pub(super) fn open(&mut self, to: Destination) -> Report {
+        if let Some(dir) = to.path.parent().filter(|_| to.makes_dir) {
+            // Where that fails, opening says why.
+            let _ = make_dir(dir);
+        }
         let opened = LogFile::open(&to.path, &to.header);
         let report = match opened {
             Ok(file) => {
@@ -162,15 +167,15 @@ impl Keeper {
         }
     }
 
-    /// Closes the file.
-    pub(super) fn close(&mut self, wall_unix_ns: i64) {
+    /// Closes the file; how long it is.
+    pub(super) fn close(&mut self, wall_unix_ns: i64) -> u64 {
         if let Some(rewrite) = self.rewrite.take() {
             rewrite.give_up();
         }
-        if let Some(mut file) = self.file.take() {
-            // Without the index at its end it opens as well.
-            let _ = file.close(wall_unix_ns);
-        }
+        let Some(mut file) = self.file.take() else { return 0 };
+        // Without the index at its end it opens as well.
+        let _ = file.close(wall_unix_ns);
+        file.len()
     }
 
     /// Whether old samples are to be thinned or dropped now.

@@ -6,6 +6,7 @@
 
 use super::frame::Frame;
 use super::keeper::Keeper;
+use super::save::Save;
 use super::wire::{Destination, Order, Report};
 use super::writer::Sink;
 use crate::snapshot::Text;
@@ -17,8 +18,6 @@ use std::collections::VecDeque;
 /// Bytes that wait for a disk that does not answer.
 const QUEUE_MAX: usize = 32 << 20;
 const READ_STEP: usize = 256 << 10;
-/// Between two looks for a closing file, ms.
-const CLOSE_STEP_MS: u32 = 20;
 
 /// The writing process's life: carries out orders until their pipe closes. It never writes to the other side so that it
 /// would wait.
@@ -52,11 +51,13 @@ pub fn serve(orders: &OwnedFd, reports: &OwnedFd) {
                     last_unix_ns = frame.wall_unix_ns;
                     keeper.take(frame, &mut tell);
                 }
-                Order::End(wall) => {
-                    keeper.close(wall);
-                    tell(Report::Closed);
-                }
+                Order::End(wall) => tell(Report::Closed { bytes: keeper.close(wall) }),
+                Order::Save(save) => tell(save.carry_out()),
             }
+        }
+        if come.is_empty() {
+            // What was saved may have been long; memory is locked here.
+            come.shrink_to(READ_STEP);
         }
         keeper.sync(&mut tell);
     }
@@ -80,12 +81,13 @@ pub struct Helper {
     pub reports: OwnedFd,
 }
 
-/// Frames on their way to a file.
+/// Frames on their way to a file, or files on their way to a directory.
 #[derive(Debug)]
 pub struct Link {
     /// The one that writes, and those that take over when it dies.
     helpers: VecDeque<Helper>,
-    to: Destination,
+    /// The recording that is open, or was ordered to be.
+    to: Option<Destination>,
     queue: VecDeque<Vec<u8>>,
     /// Bytes of the first in the queue that the pipe has taken.
     sent: usize,
@@ -96,20 +98,29 @@ pub struct Link {
 }
 
 impl Link {
-    /// Has `to` opened; a report says what came of it.
+    /// A link to processes that write, of which the first does.
     #[must_use]
-    pub fn open(helpers: Vec<Helper>, to: Destination) -> Self {
-        let mut link = Self {
+    pub fn new(helpers: Vec<Helper>) -> Self {
+        Self {
             helpers: helpers.into(),
-            to,
+            to: None,
             queue: VecDeque::new(),
             sent: 0,
             queued: 0,
             come: Vec::new(),
             own: Vec::new(),
-        };
-        link.send(&Order::Open(link.to.clone()));
-        link
+        }
+    }
+
+    /// Has a recording opened; a report says what came of it.
+    pub fn open(&mut self, to: Destination) {
+        self.send(&Order::Open(to.clone()));
+        self.to = Some(to);
+    }
+
+    /// Has files written; a report says what came of it.
+    pub fn save(&mut self, save: Save) {
+        self.send(&Order::Save(save));
     }
 
     /// Every writing process there is.
@@ -179,23 +190,23 @@ impl Link {
         self.queue.clear();
         (self.sent, self.queued) = (0, 0);
         self.own.push(Report::Died);
-        if !self.helpers.is_empty() {
-            self.send(&Order::Open(self.to.clone()));
+        if let Some(to) = self.to.clone().filter(|_| !self.helpers.is_empty()) {
+            self.send(&Order::Open(to));
             self.own.push(Report::NeedsKey);
         }
     }
 
-    /// Has the file closed and waits for it, so long at most; whether it was.
-    pub fn close(&mut self, wall_unix_ns: i64, wait_ms: u32) -> bool {
+    /// Has the recording closed; a report says when it is.
+    pub fn end(&mut self, wall_unix_ns: i64) {
+        self.to = None;
         self.send(&Order::End(wall_unix_ns));
-        for _ in 0..=wait_ms / CLOSE_STEP_MS {
-            if self.reports().contains(&Report::Closed) {
-                return true;
-            }
-            let Some(helper) = self.helpers.front() else { return false };
-            is_ready(&helper.reports, CLOSE_STEP_MS);
+    }
+
+    /// Waits for a report, so long at most.
+    pub fn wait(&self, wait_ms: u32) {
+        if let Some(helper) = self.helpers.front() {
+            is_ready(&helper.reports, wait_ms);
         }
-        false
     }
 }
 

@@ -16,6 +16,7 @@ mod reader;
 mod rewrite;
 mod ring;
 mod sample;
+mod save;
 mod shape;
 mod shred;
 mod source;
@@ -31,6 +32,7 @@ pub use log::Log;
 pub use note::{FindingNote, Header, Lost, Mark, Note};
 pub use reader::{Checkpoint, Gap, Reader};
 pub use ring::Ring;
+pub use save::{Keep, Save};
 pub use wire::{Bounds, Destination, Report};
 pub use writer::{KEY_SPAN_NS, Sink, Writer};
 

@@ -42,6 +42,14 @@ impl Ring {
     /// # Errors
     /// An empty ring, or no memory.
     pub fn reader(&self, header: &Header, notes: &[Note]) -> Result<Reader, RecordError> {
+        Reader::from_bytes(self.file(header, notes)?)
+    }
+
+    /// The bytes of a file with what it holds, and with some notes at its end.
+    ///
+    /// # Errors
+    /// A note that is too long.
+    pub fn file(&self, header: &Header, notes: &[Note]) -> Result<Vec<u8>, RecordError> {
         let (mut log, mut bytes) = Log::new(header)?;
         let mut last_unix_ns = 0;
         for frame in self.frames() {
@@ -52,7 +60,7 @@ impl Ring {
             bytes.extend(log.append(&Frame::note(last_unix_ns, note)?)?);
         }
         bytes.extend(log.close(last_unix_ns)?);
-        Reader::from_bytes(bytes)
+        Ok(bytes)
     }
 
     fn give_up_oldest(&mut self) {

@@ -242,7 +242,7 @@ fn a_rewritten_recording_is_thinned_where_it_is_old_and_loses_no_word_of_the_ker
     }
     let bounds =
         Bounds { max_bytes: 1 << 30, max_age_ns: 500 * second_ns, fine_ns: 100 * second_ns, coarse_ns: 10 * second_ns };
-    let to = Destination { path: path.clone(), header: Header::default(), bounds };
+    let to = Destination { path: path.clone(), header: Header::default(), bounds, makes_dir: false };
     let mut rewrite = Rewrite::if_due(&file, &to, second(599)).unwrap().unwrap();
     while !rewrite.step(&file).unwrap() {}
     let file = rewrite.finish().unwrap();

@@ -1,11 +1,13 @@
 //! What goes between the process that samples and the one that writes.
 //!
 //! ```text
-//! to the writing process:    letter, length u32, content    O how and where, F frame (kind, wall i64, body), E end
+//! to the writing process:    letter, length u32, content    O how and where, F frame (kind, wall i64, body), E end,
+//!                                                           S files (length u32 and JSON of what, then their bytes)
 //! back:                      one JSON value a line
 //! ```
 
 use super::frame::{Frame, FrameKind};
+use super::save::{Keep, Save};
 use super::{Header, Lost};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ pub struct Destination {
     pub header: Header,
     /// The bounds.
     pub bounds: Bounds,
+    /// Whether its directory is made, for its owner only, when it is not there at the start.
+    pub makes_dir: bool,
 }
 
 /// What a recording may grow to.
@@ -49,6 +53,40 @@ pub(super) enum Order {
     Open(Destination),
     Frame(Frame),
     End(i64),
+    Save(Save),
+}
+
+/// A [`Save`] without its bytes.
+#[derive(Serialize, Deserialize)]
+struct SaveHead {
+    dir: PathBuf,
+    stem: String,
+    /// Extension and length of each file.
+    parts: Vec<(String, usize)>,
+    keep: Option<Keep>,
+}
+
+fn save_bytes(save: &Save) -> Vec<u8> {
+    let parts = save.parts.iter().map(|(extension, content)| (extension.clone(), content.len())).collect();
+    let head = SaveHead { dir: save.dir.clone(), stem: save.stem.clone(), parts, keep: save.keep.clone() };
+    let head = serde_json::to_vec(&head).unwrap_or_default();
+    let len = u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = [len.as_slice(), &head].concat();
+    bytes.extend(save.parts.iter().flat_map(|(_, content)| content));
+    bytes
+}
+
+fn save_of(bytes: &[u8]) -> Option<Save> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    let SaveHead { dir, stem, parts, keep } = serde_json::from_slice(head).ok()?;
+    let mut taken = Vec::new();
+    for (extension, len) in parts {
+        let (content, after) = rest.split_at_checked(len)?;
+        taken.push((extension, content.to_vec()));
+        rest = after;
+    }
+    Some(Save { dir, stem, parts: taken, keep })
 }
 
 /// From the writing process.
@@ -91,7 +129,26 @@ pub enum Report {
         why: String,
     },
     /// The session is closed, and the file with it.
-    Closed,
+    Closed {
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// Files were written whole and are on the disk.
+    Saved {
+        /// Where they are.
+        paths: Vec<PathBuf>,
+        /// Their bytes.
+        bytes: u64,
+        /// Older files that made room.
+        removed: usize,
+    },
+    /// Files could not be written; nothing is left of them.
+    NotSaved {
+        /// Where they should have been.
+        dir: PathBuf,
+        /// Why, in words.
+        why: String,
+    },
     /// The writing process is gone; made by the other side.
     Died,
 }
@@ -101,6 +158,7 @@ impl Order {
         let (letter, content) = match self {
             Self::Open(to) => (b'O', serde_json::to_vec(to).unwrap_or_default()),
             Self::End(wall) => (b'E', wall.to_le_bytes().to_vec()),
+            Self::Save(save) => (b'S', save_bytes(save)),
             Self::Frame(frame) => {
                 let head = [&[frame.kind.letter()], frame.wall_unix_ns.to_le_bytes().as_slice()].concat();
                 (b'F', [head.as_slice(), &frame.body].concat())
@@ -119,6 +177,7 @@ impl Order {
         let order = match letter {
             b'O' => serde_json::from_slice(content).ok().map(Self::Open),
             b'E' => content.first_chunk().map(|wall| Self::End(i64::from_le_bytes(*wall))),
+            b'S' => save_of(content).map(Self::Save),
             _ => content.split_first().and_then(|(kind, rest)| {
                 let (wall, body) = rest.split_first_chunk::<8>()?;
                 let (kind, wall_unix_ns) = (FrameKind::from_letter(*kind), i64::from_le_bytes(*wall));
@@ -139,7 +198,10 @@ mod tests {
     fn orders_come_through_a_pipe_in_pieces() {
         let frame = Frame { kind: FrameKind::Key, wall_unix_ns: -5, body: vec![1, 2, 3] };
         let to = Destination { path: "/x/y".into(), ..Destination::default() };
-        let sent = [Order::Open(to.clone()), Order::Frame(frame.clone()), Order::End(7)];
+        let parts = vec![("svg".into(), b"<svg/>".to_vec()), ("txt".into(), Vec::new()), ("z".into(), vec![0, 255])];
+        let keep = Some(Keep { begins: "a".into(), ends: "b".into(), files: 3, bytes: 9 });
+        let save = Save { dir: "/d".into(), stem: "s".into(), parts, keep };
+        let sent = [Order::Open(to.clone()), Order::Frame(frame.clone()), Order::Save(save.clone()), Order::End(7)];
         let bytes: Vec<u8> = sent.iter().flat_map(Order::bytes).collect();
         let mut come = Vec::new();
         let mut got = Vec::new();
@@ -147,8 +209,8 @@ mod tests {
             come.push(byte);
             got.extend(Order::take(&mut come));
         }
-        let [Order::Open(a), Order::Frame(b), Order::End(7)] = &got[..] else { panic!("{got:?}") };
-        assert_eq!((a, b), (&to, &frame));
+        let [Order::Open(a), Order::Frame(b), Order::Save(c), Order::End(7)] = &got[..] else { panic!("{got:?}") };
+        assert_eq!((a, b, c), (&to, &frame, &save));
         assert!(come.is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! A buffer as an SVG picture: every character at its own place, so that no font can push a row sideways.
 
+use super::{Role, Theme};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 use std::fmt::Write as _;
@@ -25,6 +26,15 @@ impl Paper {
     pub const DARK: Self = Self { ground: [0x16, 0x19, 0x1d], text: [0xd8, 0xdc, 0xe0] };
     /// Dark text on a light ground.
     pub const LIGHT: Self = Self { ground: [0xfb, 0xfb, 0xf8], text: [0x22, 0x24, 0x28] };
+
+    /// The ground that a theme is made for: its selected row's is a shade of it.
+    #[must_use]
+    pub fn of(theme: &Theme) -> Self {
+        match theme.style(Role::Selected).bg {
+            Some(Color::Rgb(r, g, b)) if u16::from(r) + u16::from(g) + u16::from(b) > 384 => Self::LIGHT,
+            _ => Self::DARK,
+        }
+    }
 }
 
 /// The picture of a buffer.
@@ -190,6 +200,14 @@ mod tests {
     use super::*;
     use ratatui::layout::Rect;
     use ratatui::style::Style;
+
+    #[test]
+    fn a_light_theme_has_light_paper_and_every_other_dark() {
+        for name in Theme::BUILT_IN {
+            let theme = Theme::built_in(name, crate::view::theme::Depth::True).unwrap();
+            assert_eq!(Paper::of(&theme).ground == Paper::LIGHT.ground, *name == "light", "{name}");
+        }
+    }
 
     #[test]
     fn characters_stand_at_their_own_columns_and_markup_is_escaped() {

@@ -5,17 +5,15 @@ pub mod findings;
 use super::args::{Global, RecordArgs};
 use super::out;
 use super::setup::{self, Host};
+use super::tape::{File, Tape, Word};
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
 use crate::engine::Engine;
-use crate::record::{Bounds, Destination, Header, Link, Report, Writer};
-use crate::snapshot::Moment;
+use crate::record::{Bounds, Link};
+use crate::snapshot::Snapshot;
 use crate::source::{Live, Source};
-use crate::view::num;
 use anyhow::{Context as _, bail};
-use findings::Findings;
 use rustix::process::Pid;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +25,8 @@ const PUMP: Duration = Duration::from_millis(100);
 const CLOSE_MS: u32 = 3000;
 /// How long processes that write get to end.
 const WRITERS_END_MS: u32 = 100;
-/// So many keyframes from one checkpoint of the engine to the next.
-const CHECKPOINT_KEYS: u64 = 5;
-/// A disk that has taken nothing for so many intervals, and seconds, is told.
-const SILENT_INTERVALS: f64 = 5.0;
-const SILENT_S: f64 = 5.0;
+/// One that writes, and one for when it dies.
+const WRITERS: usize = 2;
 
 /// Records until `--for` is over or a signal comes.
 ///
@@ -40,7 +35,7 @@ const SILENT_S: f64 = 5.0;
 pub fn run(global: &Global, args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let path = std::path::absolute(&args.file).with_context(|| args.file.display().to_string())?;
     // Before any thread, and before what `open` opens.
-    let writers = crate::startup::fork_writers().context("no process can be started that writes")?;
+    let writers = crate::startup::fork_writers(WRITERS).context("no process can be started that writes")?;
     let mut host = Host::open(global)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let signals = {
@@ -54,31 +49,14 @@ pub fn run(global: &Global, args: &RecordArgs) -> anyhow::Result<ExitCode> {
         max_age_ns: i64::try_from(args.max_age.as_nanos()).unwrap_or(i64::MAX),
         ..Bounds::default()
     };
-    let header = Header { interval_ns: nanos(host.settings.interval), ..Header::of(&first) };
-    let link = Link::open(writers, Destination { path: path.clone(), header, bounds });
-    let mut recorder = Recorder {
-        path,
-        live,
-        engine: host.engine(Window::default()),
-        writer: Writer::with_base(link)?,
-        findings: Findings::default(),
-        interval: host.settings.interval,
-        samples: 0,
-        keys: 0,
-        bytes: 0,
-        is_open: false,
-        synced: now(),
-        is_silent: false,
-    };
+    let file = File { path: &path, bounds, makes_dir: false };
+    let tape = Tape::open(Link::new(writers), file, host.settings.interval, &first)?;
+    let mut recorder = Recorder { live, engine: host.engine(Window::default()), tape };
     let writers = recorder.pids();
     let status = runtime.block_on(recorder.run(first, args.window, signals));
     // Their orders ended with the recorder.
     setup::reap(writers, WRITERS_END_MS);
     status
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The signals that end a recording.
@@ -103,31 +81,19 @@ impl Signals {
 }
 
 struct Recorder {
-    path: PathBuf,
     live: Live,
     engine: Engine,
-    writer: Writer<Link>,
-    findings: Findings,
-    interval: Duration,
-    samples: u64,
-    keys: u64,
-    /// Bytes of the file.
-    bytes: u64,
-    is_open: bool,
-    /// When the disk last had everything.
-    synced: Moment,
-    /// Whether it was told that the disk does not answer.
-    is_silent: bool,
+    tape: Tape,
 }
 
 impl Recorder {
     fn pids(&mut self) -> Vec<Pid> {
-        self.writer.sink().pids().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
+        self.tape.link().pids().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
     }
 
     async fn run(
         mut self,
-        first: crate::snapshot::Snapshot,
+        first: Snapshot,
         window: Option<Duration>,
         mut signals: Signals,
     ) -> anyhow::Result<ExitCode> {
@@ -164,113 +130,54 @@ impl Recorder {
         }
     }
 
-    fn record(&mut self, snap: crate::snapshot::Snapshot) -> anyhow::Result<()> {
-        let wall = snap.wall_unix_ns;
-        let mut checkpoint = None;
-        if self.writer.wants_checkpoint(wall) {
-            if self.keys.is_multiple_of(CHECKPOINT_KEYS) {
-                checkpoint = Some(self.engine.checkpoint(&snap));
-            }
-            self.keys += 1;
-        }
-        self.writer.push(&snap, checkpoint.as_deref())?;
-        let frame = self.engine.step_shared(Arc::new(snap));
-        for note in self.findings.notes(&frame) {
-            // A note that is lost goes with the samples beside it, which are told.
-            let _ = self.writer.note(wall, &note);
-        }
-        self.samples += 1;
+    fn record(&mut self, snap: Snapshot) -> anyhow::Result<()> {
+        self.tape.take(&snap, &self.engine)?;
+        self.tape.note_findings(&self.engine.step_shared(Arc::new(snap)));
         Ok(())
     }
 
     /// Takes in what the writing process told.
     fn hear(&mut self) -> anyhow::Result<()> {
-        for report in self.writer.sink().reports() {
-            self.heard(report)?;
-        }
-        if self.writer.sink().pid().is_none() {
-            bail!("{}: every process that writes was ended", self.path.display());
-        }
-        let silent_s = now().since(self.synced);
-        if !self.is_silent && silent_s > (self.interval.as_secs_f64() * SILENT_INTERVALS).max(SILENT_S) {
-            self.is_silent = true;
-            self.say(&format!("the disk has not answered for {}; samples wait in memory", num::span(silent_s)));
+        for word in self.tape.hear() {
+            match word {
+                Word::Over(why) => bail!("{}: {why}", self.tape.path().display()),
+                other => self.tell(other),
+            }
         }
         Ok(())
     }
 
-    fn heard(&mut self, report: Report) -> anyhow::Result<()> {
-        match report {
-            Report::Opened { bytes, torn } => {
-                let name = self.path.display();
-                self.is_open = true;
-                self.synced = now();
-                let goes_on = if bytes > 0 { ", goes on after what it holds" } else { "" };
-                let cut = if torn > 0 {
-                    format!("; {} of a torn frame were cut off", num::prose_bytes(torn))
-                } else {
-                    String::new()
-                };
-                out::tell(&printable(&format!("whytop: records to {name}{goes_on}{cut}")));
+    fn tell(&self, word: Word) {
+        match word {
+            Word::Opened(how) => {
+                let name = self.tape.path().display();
+                out::tell(&printable(&format!("whytop: records to {name}{how}")));
             }
-            Report::Refused { why } if !self.is_open => bail!("{}: {why}", self.path.display()),
-            Report::Refused { why } | Report::Trouble { why } => {
-                self.say(&format!("{why}: samples are lost until that is over"));
-            }
-            Report::Recovered { lost } => {
-                self.say(&format!("records again; {} lost", samples_words(lost.samples)));
-            }
-            Report::NeedsKey => self.writer.start_over(),
-            Report::Synced { bytes, .. } => {
-                self.bytes = bytes;
-                self.synced = now();
-                if std::mem::take(&mut self.is_silent) {
-                    self.say("the disk answers again");
-                }
-            }
-            Report::NotThinned { why } => self.say(&format!("old samples could not be thinned: {why}")),
-            Report::Closed => {}
-            Report::Died => self.say("the process that writes was ended"),
+            Word::Said(text) | Word::Over(text) => self.say(&text),
+            Word::Closed => self.say(&self.tape.finished()),
         }
-        Ok(())
     }
 
     fn say(&self, text: &str) {
-        out::tell(&printable(&format!("whytop: {}: {text}", self.path.display())));
+        out::tell(&printable(&format!("whytop: {}: {text}", self.tape.path().display())));
     }
 
     /// Closes the file, or says who still holds what it lacks.
     fn end(mut self) -> ExitCode {
-        let wall = wall_unix_ns();
-        for note in std::mem::take(&mut self.findings).end(wall) {
-            let _ = self.writer.note(wall, &note);
-        }
-        let link = self.writer.sink();
-        let pid = link.pid().unwrap_or_default();
-        if !link.close(wall, CLOSE_MS) {
-            let lost = link.waiting_bytes();
-            let gone = if lost > 0 { format!("; {} are lost", num::prose_bytes(lost as u64)) } else { String::new() };
-            self.say(&format!("the disk does not answer: process {pid} writes what it has when it does{gone}"));
-            return ExitCode::FAILURE;
-        }
-        self.hear_the_end();
-        let size = Path::new(&self.path).metadata().map_or(self.bytes, |meta| meta.len());
-        self.say(&format!("{}, {}", samples_words(self.samples), num::prose_bytes(size)));
-        ExitCode::SUCCESS
-    }
-
-    /// The last words that were on their way.
-    fn hear_the_end(&mut self) {
-        for report in self.writer.sink().reports() {
-            if let Report::Trouble { why } = report {
+        self.tape.end(wall_unix_ns());
+        match self.tape.wait_for_end(CLOSE_MS) {
+            Ok(words) => {
+                for word in words {
+                    self.tell(word);
+                }
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
                 self.say(&why);
+                ExitCode::FAILURE
             }
         }
     }
-}
-
-fn samples_words(n: u64) -> String {
-    if n == 1 { "1 sample".into() } else { format!("{} samples", num::grouped(n)) }
 }
 
 /// One line without controls.

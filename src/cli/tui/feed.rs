@@ -1,14 +1,17 @@
 //! The thread between a source and the screen: snapshots in, frames out, only the newest kept.
 
+use super::files::{AutoSave, Files};
 use super::kept::Kept;
-use crate::app::{self, Recording};
+use super::saves::Saves;
+use crate::app::{self, Event, RecorderState, Recording};
 use crate::collect::{now, wall_unix_ns};
 use crate::engine::Engine;
 use crate::model::Frame;
 use crate::playback::Playback;
-use crate::record::{Mark, Note, RecordError};
+use crate::record::{Keep, Mark, Note, RecordError};
 use crate::snapshot::{ActionRecord, Subject};
 use crate::source::Source;
+use crate::view::num;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,6 +20,15 @@ use tokio::sync::{mpsc, watch};
 
 /// Stack of the thread: rules join whole snapshots.
 const STACK_BYTES: usize = 1024 * 1024;
+
+/// How often files on their way are looked after, between samples.
+const PUMP: Duration = Duration::from_millis(100);
+/// Longest wait for them at the end, for each of both kinds. What others have then is still written.
+const END_MS: u32 = 400;
+/// Longest wait for the thread at the end.
+const END: Duration = Duration::from_millis(1500);
+/// How names of saved files end.
+const EXTENSION: &str = "whytop";
 
 /// What is to be seen.
 #[derive(Clone, Default)]
@@ -37,6 +49,19 @@ pub enum Wish {
     Mark(String),
     /// To keep what the operator did.
     Keep(Box<ActionRecord>),
+    /// To save the ring.
+    SaveRing,
+    /// To start recording to a file, or to stop.
+    Record,
+    /// To save the screen, as a picture and as text.
+    Picture {
+        /// The picture.
+        svg: String,
+        /// The text.
+        text: String,
+    },
+    /// To end.
+    End,
 }
 
 /// Wishes on their way to the thread.
@@ -45,8 +70,9 @@ pub type Wishes = (Sender<Wish>, Receiver<Wish>);
 /// The screen's end of a feed. Dropping it ends the thread after its sample.
 pub struct Feed {
     shown: watch::Receiver<Shown>,
-    notices: mpsc::UnboundedReceiver<String>,
+    told: mpsc::UnboundedReceiver<Event>,
     wishes: Sender<Wish>,
+    ended: Receiver<Vec<String>>,
 }
 
 /// What comes out of a feed.
@@ -54,7 +80,7 @@ pub enum News {
     /// Another picture.
     Shown(Shown),
     /// Something to tell.
-    Notice(String),
+    Told(Event),
     /// There will be no more.
     End,
 }
@@ -64,37 +90,49 @@ impl Feed {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn live(source: Box<dyn Source>, engine: Engine, wishes: Wishes) -> io::Result<Self> {
-        let kept = Kept::new().map_err(io::Error::other)?;
-        Self::start(Some(LiveSide { source, engine, frame: Arc::default(), kept }), None, wishes)
+    pub fn live(source: Box<dyn Source>, engine: Engine, files: Files, wishes: Wishes) -> io::Result<Self> {
+        let Files { recorder, saves, auto } = files;
+        let kept = Kept::new(recorder).map_err(io::Error::other)?;
+        let live = LiveSide { source, engine, frame: Arc::default(), kept, auto, recording: None };
+        Self::start(Some(live), None, saves, wishes)
     }
 
     /// Starts the thread over a recording, at a time of it, or playing from its start.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn replay(playback: Playback, recording: Arc<Recording>) -> io::Result<Self> {
-        Self::start(None, Some((playback, recording)), channel())
+    pub fn replay(playback: Playback, recording: Arc<Recording>, saves: Saves) -> io::Result<Self> {
+        Self::start(None, Some((playback, recording)), saves, channel())
     }
 
     fn start(
         live: Option<LiveSide>,
         tape: Option<(Playback, Arc<Recording>)>,
+        saves: Saves,
         (wishes, wanted): Wishes,
     ) -> io::Result<Self> {
         let (publish, shown) = watch::channel(Shown::default());
-        let (tell, notices) = mpsc::unbounded_channel();
-        let desk = Desk { live, tape, focus: None, publish, tell };
-        let body = move || desk.run(&wanted);
+        let (tell, told) = mpsc::unbounded_channel();
+        let (end, ended) = channel();
+        let desk = Desk { live, tape, saves, focus: None, publish, tell };
+        let body = move || {
+            let _ = end.send(desk.run(&wanted));
+        };
         std::thread::Builder::new().name("feed".into()).stack_size(STACK_BYTES).spawn(body)?;
-        Ok(Self { shown, notices, wishes })
+        Ok(Self { shown, told, wishes, ended })
+    }
+
+    /// Ends the thread, and what it has others write; what there is to say about that.
+    pub fn end(self) -> Vec<String> {
+        self.wish(Wish::End);
+        self.ended.recv_timeout(END).unwrap_or_default()
     }
 
     /// Waits for something newer than what was taken last.
     pub async fn next(&mut self) -> News {
         tokio::select! {
             biased;
-            Some(notice) = self.notices.recv() => News::Notice(notice),
+            Some(event) = self.told.recv() => News::Told(event),
             changed = self.shown.changed() => match changed {
                 Ok(()) => News::Shown(self.shown.borrow_and_update().clone()),
                 Err(_) => News::End,
@@ -114,17 +152,18 @@ struct LiveSide {
     engine: Engine,
     frame: Arc<Frame>,
     kept: Kept,
+    auto: Option<AutoSave>,
+    /// What the screen was told of the recorder.
+    recording: Option<RecorderState>,
 }
 
 impl LiveSide {
-    /// Takes a look; false when there are no more.
-    fn look(&mut self) -> bool {
-        let Some(snap) = self.source.look() else { return false };
-        let snap = Arc::new(snap);
+    /// Takes a look, and whether the ring is to be saved for what it showed; `None` when there are no more.
+    fn look(&mut self) -> Option<bool> {
+        let snap = Arc::new(self.source.look()?);
         self.kept.take(&snap, &self.engine);
         self.frame = Arc::new(self.engine.step_shared(snap));
-        self.kept.note(&self.frame);
-        true
+        Some(self.kept.note(&self.frame))
     }
 }
 
@@ -132,35 +171,66 @@ struct Desk {
     live: Option<LiveSide>,
     /// The recording that is shown, instead of the host where there is one.
     tape: Option<(Playback, Arc<Recording>)>,
+    saves: Saves,
     /// The subject of the open drill-down.
     focus: Option<Subject>,
     publish: watch::Sender<Shown>,
-    tell: mpsc::UnboundedSender<String>,
+    tell: mpsc::UnboundedSender<Event>,
 }
 
 impl Desk {
-    fn run(mut self, wishes: &Receiver<Wish>) {
+    /// Runs until nobody looks any more; the last words.
+    fn run(mut self, wishes: &Receiver<Wish>) -> Vec<String> {
         if let Some((playback, _)) = &self.tape {
             let frame = Arc::clone(playback.frame());
             self.show(frame);
         }
-        loop {
-            let live = self.live.as_ref().map_or(Duration::MAX, |l| l.source.due_in());
-            let tape = self.tape.as_ref().map_or(Duration::MAX, |(p, _)| p.due_in());
-            let mut look_now = false;
-            match wishes.recv_timeout(live.min(tape)) {
-                Ok(first) => {
-                    for wish in std::iter::once(first).chain(wishes.try_iter()) {
-                        look_now |= self.carry_out(wish);
+        while self.turn(wishes) {}
+        let mut words = self.saves.end(END_MS);
+        words.extend(self.live.and_then(|live| live.kept.recorder.end(END_MS)));
+        words
+    }
+
+    /// Waits for what is due or wanted, and does it; false at the end.
+    fn turn(&mut self, wishes: &Receiver<Wish>) -> bool {
+        let live = self.live.as_ref().map_or(Duration::MAX, |l| l.source.due_in());
+        let tape = self.tape.as_ref().map_or(Duration::MAX, |(p, _)| p.due_in());
+        let is_busy = self.saves.is_busy() || self.live.as_ref().is_some_and(|l| l.kept.recorder.is_busy());
+        let mut look_now = false;
+        match wishes.recv_timeout(live.min(tape).min(if is_busy { PUMP } else { Duration::MAX })) {
+            Ok(first) => {
+                for wish in std::iter::once(first).chain(wishes.try_iter()) {
+                    if matches!(wish, Wish::End) {
+                        return false;
                     }
+                    look_now |= self.carry_out(wish);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
             }
-            if !self.play_on() || !self.look(look_now) {
-                return;
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        self.hear();
+        self.play_on() && self.look(look_now)
+    }
+
+    /// Tells what has become of files.
+    fn hear(&mut self) {
+        let mut words = self.saves.hear();
+        if let Some(live) = &mut self.live {
+            words.extend(live.kept.recorder.hear());
+            let shown = live.kept.recorder.shown();
+            if shown != live.recording {
+                live.recording.clone_from(&shown);
+                let _ = self.tell.send(Event::Recorder(shown));
             }
         }
+        for text in words {
+            self.say(text);
+        }
+    }
+
+    fn say(&self, text: impl Into<String>) {
+        let _ = self.tell.send(Event::Notice(text.into()));
     }
 
     /// Takes a look when it is due, or wanted; false when there is no more to show.
@@ -169,9 +239,32 @@ impl Desk {
         if !wanted && !live.source.due_in().is_zero() {
             return true;
         }
-        let more = live.look();
+        let Some(is_alarm) = live.look() else { return false };
         let frame = Arc::clone(&live.frame);
-        more && (self.tape.is_some() || self.show(frame))
+        if let Some(auto) = live.auto.filter(|_| is_alarm) {
+            self.save_ring(Some(auto));
+        }
+        self.tape.is_some() || self.show(frame)
+    }
+
+    /// Saves the ring: asked for, or by itself within bounds.
+    fn save_ring(&mut self, auto: Option<AutoSave>) {
+        let Some(live) = &self.live else { return };
+        let word = if auto.is_some() { "critical" } else { "ring" };
+        let keep = auto.map(|AutoSave { files, bytes }| Keep {
+            begins: format!("{word}-"),
+            ends: format!(".{EXTENSION}"),
+            files,
+            bytes,
+        });
+        let saved = live.kept.file().map_err(|e| format!("not saved: {e}")).and_then(|(file, span_s)| {
+            let cause = if auto.is_some() { ", for work is failing" } else { "" };
+            let what = format!("the last {}{cause}", num::span(span_s));
+            self.saves.save(what, word, vec![(EXTENSION.into(), file)], keep)
+        });
+        if let Err(why) = saved {
+            self.say(why);
+        }
     }
 
     /// Plays the recording on when that is due; false when nobody looks any more.
@@ -198,13 +291,38 @@ impl Desk {
             Wish::Mark(text) => {
                 let mark = Mark { at: now(), wall_unix_ns: wall_unix_ns(), text: text.into() };
                 self.keep(mark.wall_unix_ns, &Note::Mark(mark));
-                let _ = self.tell.send("marked".into());
+                self.say("marked");
                 false
             }
             Wish::Keep(record) => {
                 self.keep(record.wall_unix_ns, &Note::Action(record));
                 false
             }
+            Wish::SaveRing => {
+                self.save_ring(None);
+                false
+            }
+            Wish::Record => {
+                self.record();
+                false
+            }
+            Wish::Picture { svg, text } => {
+                let parts = vec![("svg".into(), svg.into_bytes()), ("txt".into(), text.into_bytes())];
+                if let Err(why) = self.saves.save("the screen".into(), "screen", parts, None) {
+                    self.say(why);
+                }
+                false
+            }
+            Wish::End => false,
+        }
+    }
+
+    /// Starts recording to a file, or stops.
+    fn record(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let words = live.kept.recorder.toggle(&live.frame.snap);
+        if let Some(why) = words {
+            self.say(why);
         }
     }
 
@@ -302,6 +420,7 @@ impl Desk {
         if let Some((playback, _)) = &mut self.tape {
             playback.play(None);
         }
-        self.tell.send(format!("the recording can't be read: {error}")).is_ok()
+        self.say(format!("the recording can't be read: {error}"));
+        !self.publish.is_closed()
     }
 }

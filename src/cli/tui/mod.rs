@@ -3,24 +3,32 @@
 mod acts;
 mod deep;
 pub mod feed;
+pub mod files;
 mod hands;
 mod kept;
+mod recorder;
+pub mod saves;
 mod signals;
 mod terminal;
 
 use super::args::{Global, WhyArgs};
-use super::setup::{Host, Settings};
+use super::screen::plain;
+use super::setup::{self, Host, Settings};
 use crate::app::{App, AppOptions, Effect, Event, Recording};
 use crate::collect::{now, wall_unix_ns};
 use crate::detect::Window;
 use crate::snapshot::Snapshot;
 use crate::source::Live;
+use crate::view::svg::{Paper, svg};
 use anyhow::Context as _;
 use crossterm::event::{Event as TermEvent, EventStream, KeyCode, KeyEvent, KeyModifiers};
 use feed::{Feed, News, Shown, Wish};
+use files::Files;
 use futures_util::{FutureExt, StreamExt};
 use hands::Hands;
 use jiff::tz::TimeZone;
+use ratatui::buffer::Buffer;
+use rustix::process::Pid;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -29,6 +37,8 @@ use terminal::Screen;
 
 pub use terminal::unfit;
 
+/// How long processes that write get to end, ms.
+const WRITERS_END_MS: u32 = 100;
 /// The number of SIGHUP.
 const HANG_UP: i32 = 1;
 
@@ -50,14 +60,21 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
         let args = WhyArgs { window, from: None, at: None, tape: None, json: false, exit_code: false };
         return super::why::run(global, &args);
     }
+    // Before any thread, and before what `open` opens.
+    let writers = Files::fork();
+    let pids = writers.iter().filter_map(|helper| Pid::from_raw(i32::try_from(helper.pid).ok()?)).collect();
     let mut host = Host::open(global)?;
     let wishes = channel();
     let keep = wishes.0.clone();
     let hands = Hands::start(&mut host, move |record| {
         let _ = keep.send(Wish::Keep(Box::new(record)));
     })?;
-    let feed = Feed::live(Box::new(Live::new(host.live_sampler())), host.engine(Window::default()), wishes)?;
-    Ok(ExitCode::from(screens(options(&host.settings), feed, Some(hands))?))
+    let files = Files::new(&host.settings, writers);
+    let source = Box::new(Live::new(host.live_sampler()));
+    let feed = Feed::live(source, host.engine(Window::default()), files, wishes)?;
+    let status = screens(options(&host.settings), feed, Some(hands))?;
+    setup::reap(pids, WRITERS_END_MS);
+    Ok(ExitCode::from(status))
 }
 
 /// How the screens start under these settings.
@@ -78,10 +95,14 @@ pub fn screens(options: AppOptions, feed: Feed, hands: Option<Hands>) -> anyhow:
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let screen = terminal::enter().context("the terminal can't be taken")?;
     let zone = TimeZone::system();
-    let app = App::new(options);
-    let end =
-        runtime.block_on(Loop { app, screen, feed, hands, recording: None, known: Arc::default(), zone }.run(signals));
+    let mut main = Loop { app: App::new(options), screen, feed, hands, recording: None, known: Arc::default(), zone };
+    let end = runtime.block_on(main.run(signals));
     terminal::leave();
+    // What was done last is kept too.
+    drop(main.hands.take());
+    for words in main.feed.end() {
+        super::out::tell(&format!("whytop: {}\n", crate::view::text::printable(&words)));
+    }
     match end {
         End::Quit => Ok(0),
         End::Signal(number) => Ok(u8::try_from(status_of(number)).unwrap_or(u8::MAX)),
@@ -115,7 +136,7 @@ struct Loop {
 }
 
 impl Loop {
-    async fn run(mut self, mut signals: tokio::sync::watch::Receiver<i32>) -> End {
+    async fn run(&mut self, mut signals: tokio::sync::watch::Receiver<i32>) -> End {
         let mut keys = EventStream::new();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -126,7 +147,7 @@ impl Loop {
                 key = keys.next() => self.typed(key, &mut keys),
                 news = self.feed.next() => match news {
                     News::Shown(shown) => self.show(shown),
-                    News::Notice(text) => self.step(Event::Notice(text)),
+                    News::Told(event) => self.step(event),
                     News::End => Some(End::Error(anyhow::anyhow!("no more samples can be taken"))),
                 },
                 Some(answer) = answer_of(&mut self.hands) => self.step(answer),
@@ -195,6 +216,9 @@ impl Loop {
                 Effect::Focus(subject) => self.feed.wish(Wish::Focus(subject)),
                 Effect::Playback(to) => self.feed.wish(Wish::Playback(to)),
                 Effect::Mark(text) => self.feed.wish(Wish::Mark(text)),
+                Effect::SaveRing => self.feed.wish(Wish::SaveRing),
+                Effect::Record => self.feed.wish(Wish::Record),
+                Effect::Picture => self.picture(),
                 Effect::Quit => return Some(End::Quit),
                 other => {
                     if let Some(hands) = &mut self.hands {
@@ -209,6 +233,16 @@ impl Loop {
         let Self { app, screen, .. } = self;
         let drawn = screen.draw(|frame| app.draw(frame.buffer_mut()));
         drawn.err().map(|_| End::Signal(HANG_UP))
+    }
+}
+
+impl Loop {
+    /// Has the screen saved as it is.
+    fn picture(&mut self) {
+        let mut buf = Buffer::empty(self.screen.get_frame().area());
+        self.app.draw(&mut buf);
+        let paper = Paper::of(self.app.theme());
+        self.feed.wish(Wish::Picture { svg: svg(&buf, paper), text: plain(&buf) });
     }
 }
 
