@@ -67,6 +67,8 @@ fn request(family: u8, ask: Ask, seq: u32) -> Vec<u8> {
     let inner = SockDiagMessage::InetRequest(InetRequest {
         family,
         protocol: if ask == Ask::Udp { IPPROTO_UDP } else { IPPROTO_TCP },
+        // Not INFO (`tcp_info`): the kernel takes each socket's lock for it, and waits in D for a task that hangs in
+        // `send` with that lock (seen on 6.18: `__lock_sock`). Nothing here takes a lock that a task can hold on to.
         extensions: ExtensionFlags::SKMEMINFO,
         states: ask.states(),
         socket_id: SocketId::new_v4(),

@@ -35,7 +35,8 @@ fn stage() -> Stage {
     stage.path = pods.file_name().expect("a name").to_str().expect("utf-8").into();
     stage.pid = stage.actor(&["auth-retry", pods.to_str().expect("utf-8"), &dir]);
     let full = pods.clone();
-    until("most of the limit is full", || usage(&full) >= LIMIT / 4 * 3);
+    // A busy machine is given the time for each quarter.
+    (1..=3).for_each(|quarter| until("another quarter of the limit is full", || usage(&full) >= LIMIT / 4 * quarter));
     let stat = format!("/proc/{}/stat", stage.pid);
     stage.stands_when(move || std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") Z ")));
     stage
