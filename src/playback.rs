@@ -55,6 +55,19 @@ impl Playback {
         self.player.is_playing()
     }
 
+    /// Time of the sample that is shown, nanoseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn at(&self) -> Option<i64> {
+        self.player.at()
+    }
+
+    /// The span without samples that begins at the sample that is shown, if there is one.
+    #[must_use]
+    pub fn gap_ahead(&self) -> Option<(i64, i64)> {
+        let (at, next) = self.player.at().zip(self.player.next_at())?;
+        (next.saturating_sub(at) > self.reader().pause_ns()).then_some((at, next))
+    }
+
     /// Whether there is no sample after the one that is shown.
     #[must_use]
     pub fn is_at_end(&self) -> bool {

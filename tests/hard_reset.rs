@@ -47,7 +47,7 @@ fn a_machine_stopped_dead_leaves_a_recording_that_opens_and_lacks_a_sample_at_mo
         let wait = Duration::from_millis(1500 + reset * 7919 % 3000);
         let (stopped_s, copy) = run(&image, dir.path(), wait);
         let reader = Reader::open(&copy).unwrap();
-        let check = reader.check(i64::MAX).unwrap();
+        let check = reader.check().unwrap();
         let (_, last) = reader.span().unwrap();
         let snap = reader.at(last).unwrap().next_snapshot().unwrap().unwrap();
         #[expect(clippy::cast_precision_loss, reason = "seconds since boot")]

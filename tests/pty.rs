@@ -15,7 +15,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use whytop::record::{Header, Log, Note, Reader, Writer};
 use whytop::snapshot::{Host, Moment, Section, Snapshot};
@@ -297,13 +297,13 @@ fn a_dumb_terminal_gets_text() {
     assert!(text.contains("looked for 5."), "{text}");
 }
 
-/// A recording of two minutes from 10:00:00 UTC on, of a host that has nothing.
-fn recording() -> tempfile::NamedTempFile {
+/// A recording of two minutes from 10:00:00 UTC on, of a host that has nothing, without some seconds of it.
+fn recording(without: std::ops::Range<u64>) -> tempfile::NamedTempFile {
     let start = "2026-11-22T10:00:00Z".parse::<jiff::Timestamp>().unwrap();
     let start = i64::try_from(start.as_nanosecond()).unwrap();
     let mut writer = Writer::new(Vec::new()).unwrap();
     let mut log = None;
-    for second in 0..120 {
+    for second in (0..120).filter(|second| !without.contains(second)) {
         let at = Moment(1_000_000_000 * (500 + second));
         let wall_unix_ns = start + i64::try_from(second).unwrap() * 1_000_000_000;
         let host = Host { name: "recorded".into(), ..Host::default() };
@@ -322,7 +322,7 @@ fn recording() -> tempfile::NamedTempFile {
 
 #[test]
 fn a_recording_is_played_sought_and_left() {
-    let file = recording();
+    let file = recording(0..0);
     let mut t = Terminal::start(&["replay", file.path().to_str().unwrap()], "xterm-256color");
     let shows = |text: &'static str| move |s: &vt100::Screen| s.contents().contains(text);
     t.wait_for("the recording", |s| s.contents().contains("recorded") && s.contents().contains("REPLAY 10:0"));
@@ -336,6 +336,22 @@ fn a_recording_is_played_sought_and_left() {
     t.press("q");
     assert!(t.end().success());
     t.assert_given_back();
+}
+
+#[test]
+fn what_a_recording_does_not_hold_is_said_to_be_absent() {
+    let file = recording(20..50);
+    let mut t = Terminal::start(&["replay", "--at", "10:00:10", file.path().to_str().unwrap()], "xterm-256color");
+    t.wait_for("the recording", |s| s.contents().contains("REPLAY 10:00:10"));
+    let bar = |s: &vt100::Screen| s.contents().lines().rev().nth(1).unwrap_or_default().to_owned();
+    assert!(bar(t.screen.screen()).contains("··"), "the gap is in the scrub bar: {}", t.contents());
+    t.press("@10:00:30\r");
+    let absent = "nothing is recorded from 10:00:19 to 10:00:50";
+    t.wait_for("the last sample before", |s| s.contents().contains("REPLAY 10:00:19") && s.contents().contains(absent));
+    t.press("]");
+    t.wait_for("the first sample after", |s| s.contents().contains("REPLAY 10:00:50"));
+    t.press("q");
+    assert!(t.end().success());
 }
 
 #[test]
@@ -406,7 +422,7 @@ fn it_records_to_one_file_and_a_second_is_refused() {
 
 #[test]
 fn pictures_of_any_screen_are_saved_also_of_a_recording() {
-    let file = recording();
+    let file = recording(0..0);
     for args in [vec![], vec!["replay", file.path().to_str().unwrap()]] {
         let is_replay = !args.is_empty();
         let mut t = Terminal::start(&args, "xterm-256color");
@@ -428,4 +444,122 @@ fn pictures_of_any_screen_are_saved_also_of_a_recording() {
             assert!(t.written("", ".whytop").is_empty(), "a replay records nothing");
         }
     }
+}
+
+/// Something mounted where a terminal's program writes; unmounted at the end.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Runs `how` in the directory of `t`, with the place below it as the last word; `None` where nothing can be mounted.
+    fn new(t: &Terminal, how: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: needs root to mount");
+            return None;
+        }
+        let mounted = Self(t.state.path().join("whytop"));
+        std::fs::create_dir(&mounted.0).unwrap();
+        sh(&format!("cd {}; {how} {}", t.state.path().display(), mounted.0.display()));
+        Some(mounted)
+    }
+
+    fn freeze(&self, flag: &str) {
+        sh(&format!("fsfreeze {flag} {}", self.0.display()));
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let path = self.0.display();
+        let script = format!("fsfreeze -u {path} 2>/dev/null; umount -l {path}");
+        let _ = std::process::Command::new("sh").args(["-c", &script]).status();
+    }
+}
+
+fn sh(script: &str) {
+    let out = std::process::Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn a_frozen_disk_holds_up_neither_keys_nor_the_end() {
+    let mut t = Terminal::start(&[], "xterm-256color");
+    let disk = "truncate -s 32M disk; mkfs.ext4 -q -F disk; mount -o loop disk";
+    let Some(mounted) = Mounted::new(&t, disk) else { return };
+    t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
+    mounted.freeze("-f");
+    t.press("r");
+    t.press("w");
+    t.wait_for("its word", |s| s.contents().contains("does not answer"));
+    t.press("Pw");
+    t.wait_for("another", |s| s.contents().contains("every process that writes waits"));
+    for (key, shows) in [("3", "trouble  all"), ("5", "OF RAM")] {
+        t.press(key);
+        t.wait_for("that keys answer", |s| s.contents().contains(shows));
+    }
+    t.press("q");
+    assert!(t.end().success());
+    t.assert_given_back();
+    let told = String::from_utf8_lossy(&t.drawn).into_owned();
+    assert!(told.contains("saves the last") && told.contains("when it does"), "{told}");
+    mounted.freeze("-u");
+    // The processes that were left behind write what they have.
+    let saved = |t: &Terminal| {
+        let (ring, picture) = (t.written("ring-", ".whytop"), t.written("screen-", ".txt"));
+        let is_whole = |file: &PathBuf| Reader::open(file).is_ok_and(|reader| reader.is_closed());
+        ring.first().is_some_and(is_whole) && !picture.is_empty() && t.written("host", "").iter().any(is_whole)
+    };
+    let start = whytop::collect::now();
+    while !saved(&t) {
+        assert!(whytop::collect::now().since(start) < PATIENCE.as_secs_f64(), "nothing is written after the thaw");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left_on_it() {
+    let mut t = Terminal::start(&[], "xterm-256color");
+    let Some(_mounted) = Mounted::new(&t, "mount -t tmpfs -o size=4k none") else { return };
+    t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
+    t.press("w");
+    t.wait_for("its word", |s| s.contents().contains("not saved in") && s.contents().contains("No space left"));
+    assert!(t.written("", "").is_empty());
+    t.press("r");
+    t.wait_for("that of a recording", |s| s.contents().contains("record") && s.contents().contains("No space left"));
+    t.press("q");
+    assert!(t.end().success());
+}
+
+#[test]
+fn work_that_fails_saves_the_ring_unasked_within_its_bounds() {
+    // A socket that nobody reads, and datagrams for it.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = deaf.local_addr().unwrap();
+    let (stop, is_over) = channel::<()>();
+    let flood = std::thread::spawn(move || {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        while is_over.recv_timeout(Duration::from_millis(10)).is_err_and(|e| e == RecvTimeoutError::Timeout) {
+            for _ in 0..50 {
+                let _ = socket.send_to(&[0; 1000], to);
+            }
+        }
+    });
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    config.write_all(b"auto_save_files = 2\n").unwrap();
+    let mut t = Terminal::start(&["--config", config.path().to_str().unwrap()], "xterm-256color");
+    let dir = t.state.path().join("whytop");
+    std::fs::create_dir(&dir).unwrap();
+    for name in ["critical-20000101T000000Z.whytop", "critical-20010101T000000Z.whytop", "ring-20000101T000000Z.whytop"]
+    {
+        std::fs::write(dir.join(name), "old").unwrap();
+    }
+    t.wait_for("its word", |s| s.contents().contains("saved the last") && s.contents().contains("work is failing"));
+    let (saved, rings) = (t.written("critical-", ".whytop"), t.written("ring-", ".whytop"));
+    t.press("q");
+    assert!(t.end().success());
+    drop((stop, deaf));
+    flood.join().unwrap();
+    assert_eq!((saved.len(), rings.len()), (2, 1), "{saved:?} {rings:?}");
+    assert!(saved[0].ends_with("critical-20010101T000000Z.whytop"), "{saved:?}");
+    let notes = Reader::open(&saved[1]).unwrap().notes().unwrap();
+    assert!(notes.iter().any(|n| matches!(n, Note::Finding(found) if &*found.severity == "critical")), "{notes:?}");
 }

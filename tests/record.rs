@@ -40,7 +40,14 @@ struct Recorder {
 
 impl Recorder {
     fn start(file: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_whytop"))
+        Self::start_in(file, None)
+    }
+
+    /// Starts it in a cgroup.
+    fn start_in(file: &Path, cgroup: Option<&Path>) -> Self {
+        let enter = cgroup.map(|path| format!("echo $$ > {}/tasks; ", path.display())).unwrap_or_default();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{enter}exec \"$@\""), "sh", env!("CARGO_BIN_EXE_whytop")])
             .args(["record", "--interval", "100ms", "--max-cpu", "100"])
             .arg(file)
             .stderr(Stdio::piped())
@@ -286,4 +293,62 @@ fn a_frozen_disk_stops_neither_the_sampling_nor_the_end() {
     }
     let info = info(&file);
     assert_eq!(info["gaps"], Value::Array(Vec::new()), "nothing was lost: {info}");
+}
+
+/// A memory cgroup (v1) of its own, removed at the end with what is left in it.
+struct Tight(PathBuf);
+
+impl Tight {
+    fn new() -> Option<Self> {
+        let below = Path::new("/sys/fs/cgroup/memory");
+        if !is_root() || !below.join("memory.limit_in_bytes").exists() {
+            println!("SKIPPED: needs root and cgroup v1 memory");
+            return None;
+        }
+        let tight = Self(below.join(format!("whytop-record-{}", std::process::id())));
+        std::fs::create_dir(&tight.0).unwrap();
+        Some(tight)
+    }
+
+    fn number(&self, file: &str) -> u64 {
+        std::fs::read_to_string(self.0.join(file)).unwrap().trim().parse().unwrap()
+    }
+
+    /// Runs a shell script in it.
+    fn run(&self, script: &str) -> ExitStatus {
+        let script = format!("echo $$ > {}/tasks; {script}", self.0.display());
+        Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status().unwrap()
+    }
+}
+
+impl Drop for Tight {
+    fn drop(&mut self) {
+        let deadline = Deadline::new();
+        while std::fs::remove_dir(&self.0).is_err() && !deadline.is_over() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn it_goes_on_while_its_neighbours_are_killed_for_memory() {
+    let Some(tight) = Tight::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("host.whytop");
+    let recorder = Recorder::start_in(&file, Some(&tight.0));
+    grows_beyond(&file, 10);
+    // As much again as it needs: what others take beyond that gets them killed. They are named as victims, for root of
+    // a container may not spare the recorder.
+    let limit = tight.number("memory.usage_in_bytes") + (48 << 20);
+    std::fs::write(tight.0.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+    let before = samples(&file);
+    for _ in 0..8 {
+        let victim = tight.run("echo 1000 > /proc/self/oom_score_adj; exec tail /dev/zero");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&victim), Some(9), "{victim:?}");
+    }
+    assert!(tight.number("memory.failcnt") > 0);
+    grows_beyond(&file, before + 10);
+    assert!(recorder.end().success());
+    let info = info(&file);
+    assert_eq!((&info["gaps"], &info["torn_tail"]), (&Value::Array(Vec::new()), &false.into()), "{info}");
 }

@@ -33,6 +33,13 @@ pub enum Event {
     Frame(Arc<Frame>),
     /// A recording is open: from now on frames come from it. `None`: the screen is live again.
     Recording(Option<Arc<Recording>>),
+    /// The recording that is shown has nothing between these times, and one of them is shown for what was wanted.
+    Absent {
+        /// Last sample before, nanoseconds since 1970-01-01 UTC.
+        from_unix_ns: i64,
+        /// First sample after.
+        to_unix_ns: i64,
+    },
     /// The host is recorded to a file, or no longer.
     Recorder(Option<RecorderState>),
     /// Something to tell the operator for a while.

@@ -133,6 +133,7 @@ impl App {
                 }
             }
             Event::Recording(recording) => self.open_recording(recording),
+            Event::Absent { from_unix_ns, to_unix_ns } => self.say_absent(from_unix_ns, to_unix_ns),
             Event::Recorder(state) => self.recorder = state,
             Event::Notice(text) => self.say(text),
             Event::Tick { now, utc_offset_secs } => {

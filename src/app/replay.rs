@@ -3,7 +3,7 @@
 use super::keys::Action;
 use super::layer::{Layer, Purpose};
 use super::recording::{Playback, Recording};
-use super::{App, Effect, when};
+use super::{App, Effect, scrub, when};
 use std::sync::Arc;
 
 /// How many times as fast as it happened.
@@ -110,6 +110,14 @@ impl App {
     fn seek(&mut self, to_unix_ns: i64) {
         self.now_unix_ns = to_unix_ns;
         self.ask(Playback::Seek(to_unix_ns));
+    }
+
+    /// Says what the recording does not hold.
+    pub(super) fn say_absent(&mut self, from_unix_ns: i64, to_unix_ns: i64) {
+        let Some(replay) = &self.replay else { return };
+        let stamp = |unix_ns| scrub::stamp(&replay.recording, unix_ns, self.options.utc_offset_secs);
+        let words = format!("nothing is recorded from {} to {}", stamp(from_unix_ns), stamp(to_unix_ns));
+        self.say(words);
     }
 
     /// Takes what was typed as a time; false when it is none.

@@ -11,10 +11,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Two samples that are further apart than so many intervals, and ns, have a gap between them. Thinned samples are not.
-const GAP_INTERVALS: i64 = 3;
-const GAP_NS: i64 = 30_000_000_000;
-
 /// Reads the whole file and prints what is in it, and what is not.
 ///
 /// # Errors
@@ -70,8 +66,7 @@ struct Missing {
 
 impl Info {
     fn of(reader: &Reader) -> anyhow::Result<Self> {
-        let interval = i64::try_from(reader.header().interval_ns).unwrap_or_default();
-        let check = reader.check(interval.saturating_mul(GAP_INTERVALS).max(GAP_NS))?;
+        let check = reader.check()?;
         let span = reader.span();
         let mut info = Self {
             schema: SCHEMA,

@@ -8,7 +8,10 @@ use crate::report::{Entry, acted, marked};
 use anyhow::Context as _;
 use std::path::Path;
 
-/// Gaps that are measured to the sample; of more, the minute.
+/// Keyframes of a recording whose every sample is looked at for gaps: some five hours. Of a longer one a minute is less
+/// than a cell of the scrub bar.
+const SEEN_KEYS: usize = 300;
+/// Gaps of such a one that are measured to the sample; of more, the minute.
 const MEASURED_MAX: usize = 64;
 /// Samples that are further apart than this, beyond a keyframe's span, leave a gap.
 const SLACK_NS: i64 = 10_000_000_000;
@@ -78,9 +81,12 @@ fn add_finding(spots: &mut Vec<Spot>, found: &FindingNote) {
     }
 }
 
-/// Spans without samples: where a keyframe comes later than its minute.
+/// Spans without samples; of a long recording those where a keyframe comes later than its minute.
 fn gaps(reader: &Reader) -> Result<Vec<(i64, i64)>, RecordError> {
     let keys: Vec<i64> = reader.key_times().collect();
+    if keys.len() <= SEEN_KEYS {
+        return reader.pauses();
+    }
     let late = keys.iter().zip(keys.iter().skip(1)).filter(|(a, b)| **b - **a > KEY_SPAN_NS + SLACK_NS);
     let mut gaps = Vec::new();
     for (&before, &after) in late {

@@ -19,13 +19,45 @@ pub struct Check {
     pub pauses: Vec<(i64, i64)>,
 }
 
+/// Two samples that are further apart than so many intervals, and ns, have a gap between them. Thinned ones are not.
+const PAUSE_INTERVALS: u64 = 3;
+const PAUSE_NS: i64 = 20_000_000_000;
+
 impl Reader {
-    /// Reads every frame. Two samples that are more than `pause_ns` apart have a pause between them.
+    /// Two samples that are further apart have a gap between them, ns.
+    #[must_use]
+    pub fn pause_ns(&self) -> i64 {
+        let intervals = self.header().interval_ns.saturating_mul(PAUSE_INTERVALS);
+        i64::try_from(intervals).unwrap_or(i64::MAX).max(PAUSE_NS)
+    }
+
+    /// Times of samples with a gap between them: from, to. Reads the head of every frame and no more.
     ///
     /// # Errors
     /// From reading the file.
-    pub fn check(&self, pause_ns: i64) -> Result<Check, RecordError> {
-        let mut walk = Walk { pause_ns, check: Check::default(), last: None, gap_bytes: 0, is_broken: true };
+    pub fn pauses(&self) -> Result<Vec<(i64, i64)>, RecordError> {
+        let (mut pauses, mut last) = (Vec::new(), None);
+        let Inner { source, index, .. } = &*self.inner;
+        let pause_ns = self.pause_ns();
+        let see = |_, head: &Head| {
+            if head.kind.is_sample() {
+                let before = last.replace(head.wall_unix_ns);
+                pauses.extend(
+                    before.filter(|b| head.wall_unix_ns.saturating_sub(*b) > pause_ns).map(|b| (b, head.wall_unix_ns)),
+                );
+            }
+        };
+        source.heads(0, index.end, see, |_, _| {})?;
+        Ok(pauses)
+    }
+
+    /// Reads every frame.
+    ///
+    /// # Errors
+    /// From reading the file.
+    pub fn check(&self) -> Result<Check, RecordError> {
+        let mut walk =
+            Walk { pause_ns: self.pause_ns(), check: Check::default(), last: None, gap_bytes: 0, is_broken: true };
         let Inner { source, index, .. } = &*self.inner;
         let mut place = 0;
         while place < index.end {

@@ -229,6 +229,13 @@ impl Desk {
         }
     }
 
+    /// Tells what the recording does not hold, where one passes over it.
+    fn tell_absent(&self, gap: Option<(i64, i64)>) {
+        if let Some((from_unix_ns, to_unix_ns)) = gap {
+            let _ = self.tell.send(Event::Absent { from_unix_ns, to_unix_ns });
+        }
+    }
+
     fn say(&self, text: impl Into<String>) {
         let _ = self.tell.send(Event::Notice(text.into()));
     }
@@ -270,7 +277,10 @@ impl Desk {
     /// Plays the recording on when that is due; false when nobody looks any more.
     fn play_on(&mut self) -> bool {
         let Some((playback, _)) = self.tape.as_mut().filter(|(p, _)| p.due_in().is_zero()) else { return true };
+        let gap = playback.gap_ahead();
         let moved = playback.advance().map(|frame| frame.map(Arc::clone));
+        self.tell_absent(gap);
+        let Some((playback, _)) = &self.tape else { return true };
         match moved {
             // What has been rewound and played to its end goes on live.
             Ok(Some(_)) if playback.is_at_end() && self.live.is_some() => self.go_live(),
@@ -361,6 +371,7 @@ impl Desk {
             _ => {}
         }
         let Some((playback, _)) = &mut self.tape else { return };
+        let gap;
         let moved = match to {
             app::Playback::Play(speed) => {
                 playback.play(Some(speed));
@@ -371,12 +382,18 @@ impl Desk {
                 return;
             }
             app::Playback::Step(samples) => {
+                gap = playback.gap_ahead().filter(|_| samples > 0);
                 playback.play(None);
                 playback.step(samples).map(Arc::clone)
             }
-            app::Playback::Seek(unix_ns) => playback.seek(unix_ns).map(Arc::clone),
+            app::Playback::Seek(unix_ns) => {
+                let sought = playback.seek(unix_ns).map(Arc::clone);
+                gap = playback.gap_ahead().filter(|(from, _)| *from < unix_ns);
+                sought
+            }
             app::Playback::Rewind | app::Playback::Live => return,
         };
+        self.tell_absent(gap);
         match moved {
             Ok(frame) => self.show(frame),
             Err(e) => self.fail(&e),

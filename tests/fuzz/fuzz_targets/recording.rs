@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn read(bytes: Vec<u8>) {
     let Ok(reader) = Reader::from_bytes(bytes) else { return };
-    let _ = (reader.notes(), reader.check(1), reader.checkpoint_before(i64::MAX), reader.span());
+    let _ = (reader.notes(), reader.check(), reader.checkpoint_before(i64::MAX), reader.span());
     let Ok(mut cursor) = reader.start() else { return };
     while let Ok(Some(_)) = cursor.next_snapshot() {}
     if let Some((from, to)) = reader.span() {
