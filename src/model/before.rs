@@ -1,6 +1,6 @@
 //! What a look is held against: of every section the last distinct sample, and since when threads and zombies stand.
 
-use super::Model;
+use super::{Model, Nest};
 use crate::snapshot::{
     Cgroups, Cpu, Memory, Moment, Net, Pressure, Section, Slabs, Snapshot, Sockets, TaskKey, Tasks, Text,
 };
@@ -39,6 +39,11 @@ impl<T> Pair<T> {
     #[must_use]
     pub fn before(&self, at: Moment) -> Option<&Sampled<T>> {
         [&self.newer, &self.older].into_iter().flatten().find(|s| s.at < at)
+    }
+
+    /// Whether the sample of this time has been seen.
+    pub(super) fn has(&self, at: Moment) -> bool {
+        self.newer.as_ref().is_some_and(|n| n.at >= at)
     }
 
     fn advance(&mut self, section: &Section<T>) {
@@ -128,6 +133,8 @@ pub struct Before {
     pub blocked: FxHashMap<(TaskKey, u32), BlockedThread>,
     /// Zombies, and when each was first seen as one.
     pub zombies: FxHashMap<TaskKey, Moment>,
+    /// Cgroups below which others come and go, by path.
+    pub nests: FxHashMap<Text, Nest>,
 }
 
 impl Before {
@@ -158,6 +165,9 @@ impl Before {
         if now.tasks.data().is_some() {
             self.blocked.clone_from(&model.blocked_threads);
             self.zombies.clone_from(&model.zombies_since);
+        }
+        if now.cgroups.data().is_some() {
+            self.nests.clone_from(&model.nests);
         }
     }
 }

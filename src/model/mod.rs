@@ -7,6 +7,7 @@ mod cgroups;
 mod finding;
 mod history;
 mod log;
+mod nests;
 mod rates;
 mod series;
 mod sockets;
@@ -21,6 +22,7 @@ pub use cgroups::{AT_LIMIT, limit_hits, memory_limit};
 pub use finding::{Evidence, EvidenceValue, Finding, Severity, Story, SubjectLabel};
 pub use history::History;
 pub use log::{LogBook, LogJoin};
+pub use nests::Nest;
 pub use rates::iface_drops;
 pub use series::Series;
 pub use sockets::{listener_drops, tally_of};
@@ -209,6 +211,8 @@ pub struct Model {
     pub cgroups: Vec<CgroupFacts>,
     /// Cgroup path to its row.
     pub cgroup_by_path: FxHashMap<Text, usize>,
+    /// Cgroups below which others come and go, by path.
+    pub nests: FxHashMap<Text, Nest>,
     /// By remote end (client side: address and port).
     pub remotes: FxHashMap<RemoteKey, RemoteFacts>,
     /// TCP sockets by state, by namespace.
@@ -245,6 +249,7 @@ impl Model {
         cgroups::index(&mut m, now);
         tasks::join(&mut m, now, before);
         cgroups::join(&mut m, now, before);
+        nests::watch(&mut m, now, before);
         sockets::join(&mut m, now, before);
         rates::derive(&mut m, now, before);
         totals::sum(&mut m, now, before);

@@ -57,9 +57,10 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let severity = if full { Severity::Critical } else { Severity::Warning };
     let grows = growth.map_or_else(String::new, |r| format!(", growing {}/min", words::count(r * 60.0)));
     let message = format!(
-        "{} dead memory cgroups are kept alive (live: {}){grows}; at {} ids no container can start",
+        "{} dead memory cgroups are kept alive (live: {}){grows}{}; at {} ids no container can start",
         words::count(n),
         words::count(live),
+        place(case.look, cgroups, growth.is_some() || risen),
         words::count(IDS)
     );
     let kernel = case.look.snap.host.data().map(|h| h.kernel.clone()).filter(|k| !k.is_empty());
@@ -86,6 +87,19 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         )),
         None => verdict.advise(cached),
     })
+}
+
+/// Where they are made, and what likely does it, as words: below the cgroup where others come and go while the pile grows,
+/// else below the lowest that has most of them (v2).
+fn place(look: &Look<'_>, cgroups: &Cgroups, grows: bool) -> String {
+    let busy = look.model.nests.iter().filter(|(_, nest)| grows && nest.is_busy());
+    if let Some((path, nest)) = busy.max_by_key(|(path, nest)| (nest.changes, std::cmp::Reverse(*path))) {
+        let by = nest.maker.map_or_else(String::new, |key| format!(", likely by {}", look.task_name(key)));
+        return format!("; they come and go below {path}{by}");
+    }
+    let most = |c: &&Cgroup| c.dying_descendants.zip(cgroups.dying).is_some_and(|(below, all)| below > all / 2);
+    let lowest = cgroups.rows.iter().filter(most).max_by_key(|c| c.key.path.len());
+    lowest.filter(|c| &*c.key.path != "/").map_or_else(String::new, |c| format!(", most below {}", c.key.path))
 }
 
 /// Limited cgroups whose usage is kernel memory in large part. What dead children held is charged to their parents.
@@ -160,6 +174,33 @@ mod tests {
             s.secs(3);
             assert_eq!(s.expect("cgroup.at_limit").explained_by.len(), usize::from(joined), "v1: {v1}");
         }
+    }
+
+    #[test]
+    fn where_they_come_and_go_and_what_makes_them_is_named_while_it_goes_on() {
+        let mut s = Script::new();
+        let maker = s.world.task(50, "auth-retry");
+        s.world.cgroup("/pods");
+        s.world.in_cgroup(maker, "/pods/p0");
+        for t in 0..6 {
+            s.world.cgroups.dying = Some(20 + t * 40);
+            s.world.cgroups.rows.retain(|c| !c.key.path.starts_with("/pods/"));
+            s.world.cgroup(&format!("/pods/p{t}"));
+            s.secs(1);
+        }
+        let message = &s.expect("cgroup.dying_pile").message;
+        assert!(message.contains("; they come and go below /pods, likely by auth-retry(50); at 65,535"), "{message}");
+    }
+
+    #[test]
+    fn the_lowest_cgroup_that_has_most_of_them_is_named() {
+        let mut s = Script::new();
+        s.world.cgroups.dying = Some(3000);
+        for (path, below) in [("/", 3000), ("/pods", 2900), ("/pods/a", 2000), ("/pods/b", 900), ("/web", 100)] {
+            s.world.cgroup(path).dying_descendants = Some(below);
+        }
+        s.secs(3);
+        assert!(s.expect("cgroup.dying_pile").message.contains(", most below /pods/a; at 65,535"));
     }
 
     #[test]
