@@ -345,3 +345,94 @@ fn a_mistake_in_a_file_is_shown_in_its_line() {
     let told = err(&output);
     assert!(told.lines().count() > 2 && told.contains("\n1 | ") && !told.contains('\x1b'), "{told}");
 }
+
+/// A recording of this repository: in it a cgroup kills again and again from its 11th to its 37th second of 44.
+fn story_d() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stories/d-oom-spiral.wtr")
+}
+
+fn why_from(file: &Path, more: &[&str]) -> (Value, Option<i32>) {
+    let output = run(&[&["why", "--exit-code", "--json", "--from", file.to_str().unwrap()], more].concat());
+    (json(&output), output.status.code())
+}
+
+/// Ids of the findings, those that are true at the end marked.
+fn found(said: &Value) -> Vec<(&str, bool)> {
+    let all = said["findings"].as_array().unwrap().iter();
+    all.map(|f| (f["id"].as_str().unwrap(), f["active"].as_bool().unwrap())).collect()
+}
+
+#[test]
+fn why_from_a_recording_says_what_happened_in_it() {
+    let (said, status) = why_from(&story_d(), &[]);
+    assert_eq!((&said["schema"], status), (&1.into(), Some(2)));
+    assert_eq!((&said["host"]["name"], &said["taken_at"]), (&"dock-4".into(), &"2026-11-22T04:46:20.788Z".into()));
+    assert_eq!((&said["cost"]["samples"], said["window_s"].as_f64().unwrap() > 43.0), (&46.into(), true));
+    for id in ["cgroup.at_limit", "cgroup.oom_kill", "task.respawn_loop", "task.zombie_pile"] {
+        assert!(found(&said).iter().any(|(found, _)| *found == id), "{id}: {said:#}");
+    }
+    assert!(found(&said).contains(&("cgroup.at_limit", false)), "it was over at the end");
+
+    let text = run(&["why", "--from", story_d().to_str().unwrap()]);
+    assert!(out(&text).starts_with("whytop dock-4 "), "{}", out(&text));
+    assert!(out(&text).contains("recorded for 43.7 s, 46 samples"), "{}", out(&text));
+    assert!(out(&text).contains("\nCRITICAL  /pod hits its memory limit"), "{}", out(&text));
+}
+
+#[test]
+fn why_at_a_time_of_a_recording_says_what_was_true_then() {
+    let (calm, status) = why_from(&story_d(), &["--at", "2026-11-22T04:45:40Z"]);
+    assert_eq!((found(&calm), status, &calm["cost"]["samples"]), (vec![], Some(0), &1.into()));
+    let (sick, status) = why_from(&story_d(), &["--at", "04:46:00"]);
+    assert_eq!((&sick["taken_at"], status), (&"2026-11-22T04:45:59.987Z".into(), Some(2)));
+    assert!(found(&sick).contains(&("cgroup.at_limit", true)), "{sick:#}");
+    assert!(found(&sick).iter().all(|(_, active)| *active), "{sick:#}");
+    for story in sick["stories"].as_array().unwrap() {
+        let members = story["findings"].as_array().unwrap();
+        assert!(members.contains(&story["root"]), "{story}");
+        assert!(members.iter().all(|i| i.as_u64().unwrap() < found(&sick).len() as u64), "{story}");
+    }
+    // From the end, and a minute that the recording begins in.
+    assert_eq!(why_from(&story_d(), &["--at=-20800ms"]).0, sick);
+    assert_eq!(why_from(&story_d(), &["--at", "04:45"]).0["taken_at"], "2026-11-22T04:45:37.107Z");
+
+    let text = run(&["why", "--from", story_d().to_str().unwrap(), "--at", "04:46"]);
+    assert!(out(&text).contains("04:45:59.987Z: recorded, as it was then\n"), "{}", out(&text));
+}
+
+#[test]
+fn why_from_a_torn_recording_says_what_is_left_and_from_none_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let whole = std::fs::read(story_d()).unwrap();
+    // Its last index and the end of its last sample are gone.
+    let (torn, status) = why_from(&write("torn", &whole[..whole.len() - 700]), &[]);
+    assert_eq!(status, Some(2));
+    assert!(torn["cost"]["samples"].as_u64().unwrap() < 46, "{torn:#}");
+    assert!(found(&torn).contains(&("cgroup.oom_kill", true)), "{torn:#}");
+
+    let refused = |path: &Path, more: &[&str]| failure(&[&["why", "--from", path.to_str().unwrap()], more].concat());
+    let (missing, other) = (dir.path().join("missing"), write("other", b"MemTotal:  16 kB\n"));
+    assert_eq!(
+        refused(&missing, &[]),
+        (1, format!("whytop: {}: No such file or directory (os error 2)\n", missing.display()))
+    );
+    assert_eq!(refused(&other, &[]), (1, format!("whytop: {}: is no recording of whytop\n", other.display())));
+    let empty = write("empty", b"");
+    assert_eq!(refused(&empty, &[]), (1, format!("whytop: {}: is empty\n", empty.display())));
+    // A header and nothing more.
+    let begun = write("begun", &whole[..300]);
+    assert_eq!(refused(&begun, &[]), (1, format!("whytop: {}: holds no sample\n", begun.display())));
+    assert_eq!(refused(dir.path(), &[]), (1, format!("whytop: {}: is a directory\n", dir.path().display())));
+    let (status, said) = refused(&story_d(), &["--at", "noon"]);
+    assert_eq!((status, said.starts_with("whytop: --at: \"noon\" is no time")), (2, true), "{said}");
+    let outside = "whytop: --at: 03:12 lies outside the recording, which is from 2026-11-22T04:45:37.107Z to 2026-11-22T04:46:20.788Z\n";
+    assert_eq!(refused(&story_d(), &["--at", "03:12"]), (2, outside.into()));
+    // Of a recording that cannot be read nothing is known: as of a host that can't be looked at.
+    let output = run(&["why", "--exit-code", "--from", missing.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+}

@@ -1,5 +1,6 @@
 //! A recording's file, opened, and what lies on the way through it.
 
+use super::json::rfc3339;
 use super::setup::BadUse;
 use crate::app::{Recording, Spot, SpotKind, when};
 use crate::model::Severity;
@@ -15,6 +16,8 @@ const SEEN_KEYS: usize = 300;
 const MEASURED_MAX: usize = 64;
 /// Samples that are further apart than this, beyond a keyframe's span, leave a gap.
 const SLACK_NS: i64 = 10_000_000_000;
+/// What may lie outside a recording and still mean its first or last sample: a time is typed in minutes.
+const NEAR_NS: i64 = 60_000_000_000;
 
 /// Opens a recording that holds a sample at least.
 ///
@@ -30,11 +33,15 @@ pub fn open(path: &Path) -> anyhow::Result<(Reader, Recording)> {
 /// The time that somebody typed, within the recording; `-5m` counts from its end.
 ///
 /// # Errors
-/// What is no time.
+/// What is no time, or one that the recording does not reach.
 pub fn time(text: &str, of: &Recording, utc_offset_secs: i32) -> Result<i64, BadUse> {
     let range = (of.from_unix_ns, of.to_unix_ns);
     let at = when::parse(text, range, of.to_unix_ns, utc_offset_secs).ok_or_else(|| BadUse::Time(text.into()))?;
-    Ok(at.clamp(of.from_unix_ns, of.to_unix_ns))
+    let within = at.clamp(of.from_unix_ns, of.to_unix_ns);
+    if at.abs_diff(within) > NEAR_NS.unsigned_abs() && !text.trim_start().starts_with(['-', '+']) {
+        return Err(BadUse::Outside(text.into(), rfc3339(of.from_unix_ns), rfc3339(of.to_unix_ns)));
+    }
+    Ok(within)
 }
 
 /// What lies on the way through a recording; `None` when it has no sample.

@@ -48,6 +48,9 @@ pub enum BadUse {
     /// In `--at`.
     #[error("--at: {0:?} is no time: 03:12, 03:12:30, 2026-11-22T03:12:30Z, or -5m from the end")]
     Time(String),
+    /// A time in `--at`, and from when to when there is something.
+    #[error("--at: {0} lies outside the recording, which is from {1} to {2}")]
+    Outside(String, String, String),
     /// `--cgroup` or `--thaw` name none.
     #[error("there is no cgroup {0}")]
     Cgroup(String),

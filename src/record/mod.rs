@@ -1,5 +1,7 @@
 //! The file format of recordings: writer, reader, seek, and what is saved from a damaged file.
 
+#[cfg(test)]
+mod anything;
 mod check;
 mod cursor;
 mod delta;

@@ -47,7 +47,7 @@ pub fn run(global: &Global, args: &WhyArgs) -> anyhow::Result<ExitCode> {
         out::print_json(&Why::of(looks.iter().map(|l| (&l.frame, l.window_s, l.cost))))?;
     } else {
         let dress = Dress::for_stdout(ascii);
-        let told = looks.iter().map(|l| text::render(&l.frame, l.window_s, l.cost, dress)).collect::<Vec<_>>();
+        let told = looks.iter().map(|l| text::render(&l.frame, &l.how(), dress)).collect::<Vec<_>>();
         out::print(&told.join("\n"))?;
     }
     let worst = looks.iter().map(|l| status(&l.frame)).filter(|s| *s != BLIND).max().unwrap_or(BLIND);
@@ -62,9 +62,30 @@ pub struct Look {
     pub window_s: f64,
     /// What it cost.
     pub cost: Cost,
+    /// At what.
+    seen: Seen,
+}
+
+/// What a look was at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Host,
+    Recording,
+    /// A moment of a recording.
+    Then,
 }
 
 impl Look {
+    /// In words.
+    fn how(&self) -> String {
+        let Self { window_s, cost, .. } = self;
+        match self.seen {
+            Seen::Host => format!("looked for {window_s:.1} s, {} samples, {:.0} ms CPU", cost.samples, cost.cpu_ms),
+            Seen::Recording => format!("recorded for {window_s:.1} s, {} samples", cost.samples),
+            Seen::Then => "recorded, as it was then".into(),
+        }
+    }
+
     /// Samples as often as it may, from the first sample until `window` later; a tape keeps all of them.
     ///
     /// # Errors
@@ -94,7 +115,7 @@ impl Look {
         }
         let own = &frame.snap.own;
         let cost = Cost { cpu_ms: own.cpu_ns as f64 / 1e6, samples: count, rss_bytes: own.rss_bytes };
-        Ok(Self { window_s: frame.snap.at.since(first.unwrap_or_default()), cost, frame })
+        Ok(Self { window_s: frame.snap.at.since(first.unwrap_or_default()), cost, seen: Seen::Host, frame })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `why --from`: the same rules over a recording.
 
-use super::Look;
+use super::{Look, Seen};
 use crate::cli::json::Cost;
 use crate::cli::reel;
 use crate::detect::{RuleConfig, Window};
@@ -25,13 +25,13 @@ pub fn looks(path: &Path, at: Option<&str>, rules: RuleConfig) -> anyhow::Result
     let at = reel::time(at, &shown, offset.seconds())?;
     let mut playback = Playback::new(reader, EngineOptions { rules, ..EngineOptions::default() })?;
     let frame = then(Frame::clone(playback.seek(at).with_context(name)?));
-    Ok(vec![look(frame, 0.0, 1)])
+    Ok(vec![Look { seen: Seen::Then, ..look(frame, 0.0, 1) }])
 }
 
 fn look(frame: Frame, window_s: f64, samples: u64) -> Look {
     let own = &frame.snap.own;
     let cost = Cost { cpu_ms: own.cpu_ns as f64 / 1e6, samples, rss_bytes: own.rss_bytes };
-    Look { frame, window_s, cost }
+    Look { frame, window_s, cost, seen: Seen::Recording }
 }
 
 /// All samples in one window, as `why --for` looks: from the first one of a boot to its last.

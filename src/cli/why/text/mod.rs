@@ -1,6 +1,6 @@
 //! Stories as text: worst first, the root cause leads, its consequences nest under it.
 
-use crate::cli::json::{Cost, history};
+use crate::cli::json::history;
 use crate::cli::text::{COLUMNS, Dress, wrap};
 use crate::model::{Evidence, EvidenceValue, Finding, Frame, Severity, Story, SubjectLabel};
 use crate::snapshot::Text;
@@ -20,10 +20,10 @@ const CONSEQUENCE_LINES: usize = 2;
 const ADVICE: usize = 3;
 const ADVICE_LINES: usize = 2;
 
-/// What a look of `window_s` seconds says.
-pub fn render(frame: &Frame, window_s: f64, cost: Cost, dress: Dress) -> String {
+/// What a look says; `how` was looked, in words.
+pub fn render(frame: &Frame, how: &str, dress: Dress) -> String {
     let mut out = Writer { text: String::new(), dress };
-    out.head(frame, window_s, cost);
+    out.head(frame, how);
     for story in &frame.stories {
         out.story(frame, story);
     }
@@ -47,14 +47,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn head(&mut self, frame: &Frame, window_s: f64, cost: Cost) {
+    fn head(&mut self, frame: &Frame, how: &str) {
         let snap = &frame.snap;
         let (name, kernel) = snap.host.data().map_or(("this host", ""), |h| (&*h.name, &*h.kernel));
         let taken = super::super::json::rfc3339(snap.wall_unix_ns);
-        let looked = format!(
-            "whytop {name} {kernel} {taken}: looked for {window_s:.1} s, {} samples, {:.0} ms CPU",
-            cost.samples, cost.cpu_ms
-        );
+        let looked = format!("whytop {name} {kernel} {taken}: {how}");
         for line in wrap(&looked, COLUMNS, 2) {
             let line = self.dress.dim(&line).into_owned();
             let _ = writeln!(self.text, "{line}");

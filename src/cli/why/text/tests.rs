@@ -3,7 +3,7 @@ use crate::model::SubjectLabel;
 use crate::snapshot::{LogEvent, Memory, Moment, Section, Snapshot, Subject};
 use std::sync::Arc;
 
-const COST: Cost = Cost { cpu_ms: 12.0, samples: 20, rss_bytes: 1 };
+const HOW: &str = "looked for 5.0 s, 20 samples, 12 ms CPU";
 const PLAIN: Dress = Dress { colour: false, ascii: false };
 
 fn finding(id: &'static str, message: &str) -> Finding {
@@ -44,7 +44,7 @@ fn frame(findings: Vec<Finding>) -> Frame {
 
 /// What stands between the head and what was not seen.
 fn stories(frame: &Frame, dress: Dress) -> String {
-    let text = render(frame, 5.0, COST, dress);
+    let text = render(frame, HOW, dress);
     let body = text.split_once('\n').unwrap().1;
     body.split("\nnot seen").next().unwrap().trim_start().to_owned()
 }
@@ -99,7 +99,7 @@ fn hostile_text_does_not_reach_the_terminal() {
     root.advice = vec!["\x1b[31m".into()];
     let mut frame = frame(vec![root]);
     frame.stories[0].summary = "\x1b[5m".into();
-    let text = render(&frame, 5.0, COST, PLAIN);
+    let text = render(&frame, HOW, PLAIN);
     assert!(!text.contains('\x1b') && !text.contains('\u{202e}') && !text.contains('\x07'), "{text}");
 }
 
@@ -109,7 +109,7 @@ fn calm_says_so_and_what_it_could_not_see() {
     let memory = Section::ok(Moment(1), Memory::default());
     frame.snap = Arc::new(Snapshot { memory, ..Snapshot::default() });
     frame.log = Arc::new([LogEvent::default()].into());
-    let text = render(&frame, 5.0, COST, PLAIN);
+    let text = render(&frame, HOW, PLAIN);
     assert!(text.contains("\nNothing is wrong that whytop can see.\n"), "{text}");
     assert!(text.contains("\n1 older kernel-log events: whytop log\n"), "{text}");
     assert!(text.contains("not seen   slab: not read yet\n"), "{text}");
@@ -117,7 +117,7 @@ fn calm_says_so_and_what_it_could_not_see() {
 
 #[test]
 fn a_host_that_could_not_be_looked_at_is_not_called_well() {
-    let text = render(&frame(vec![]), 5.0, COST, PLAIN);
+    let text = render(&frame(vec![]), HOW, PLAIN);
     assert!(text.contains("\nwhytop could not look at this host.\n") && !text.contains("Nothing is wrong"), "{text}");
 }
 
