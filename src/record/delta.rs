@@ -20,7 +20,7 @@ const NONE: u32 = u32::MAX;
 
 /// For every instance of a node: its number in the frame before.
 #[derive(Clone, Debug)]
-enum Before {
+pub(super) enum Before {
     /// The same, of so many.
     Same(usize),
     /// By instance; [`NONE`] for a new one.
@@ -120,6 +120,45 @@ fn in_place(old: &Range<usize>, new: Range<usize>, rows: &mut Vec<u32>) {
     rows.extend((0..new.len()).map(|n| if n < len { row(old.start + n) } else { NONE }));
 }
 
+/// One way through the shape, for writer and reader: parents before children, and whose rows stood where.
+pub(super) trait Walk<'a> {
+    fn shape(&self) -> &'a Shape;
+    fn columns_before(&self) -> &'a Columns;
+    fn columns_now(&self) -> &Columns;
+    /// Writes or reads the numbers of a node.
+    fn numbers(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError>;
+    /// Writes or reads where the elements of a sequence stood.
+    fn elements(&mut self, id: NodeId, before: &Before) -> Result<Before, RecordError>;
+
+    /// Writes or reads one part: a child of the root.
+    fn part(&mut self, id: NodeId, is_new: bool) -> Result<(), RecordError> {
+        self.walk(id, &if is_new { Before::Rows(vec![NONE]) } else { Before::Same(1) })
+    }
+
+    fn walk(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
+        let kind = self.shape().kind(id);
+        if kind.has_column() {
+            self.numbers(id, before)?;
+        }
+        if kind == Kind::Seq || kind == Kind::Map {
+            let inner = self.elements(id, before)?;
+            return self.children(id, &inner);
+        }
+        if !kind.chooses() {
+            return self.children(id, before);
+        }
+        for (place, child) in self.shape().children(id).iter().enumerate() {
+            let inner = chosen(before, self.columns_before().of(id), self.columns_now().of(id), place as u64 + 1);
+            self.walk(*child, &inner)?;
+        }
+        Ok(())
+    }
+
+    fn children(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
+        self.shape().children(id).iter().try_for_each(|child| self.walk(*child, before))
+    }
+}
+
 /// Writes a frame.
 pub(super) struct Differ<'a> {
     pub(super) shape: &'a Shape,
@@ -135,38 +174,31 @@ pub(super) struct Rows<'a> {
     pub(super) tape: &'a mut Tape,
 }
 
-impl Differ<'_> {
-    /// Writes one part: a child of the root.
-    pub(super) fn part(&mut self, id: NodeId, is_new: bool) -> Result<(), RecordError> {
-        self.walk(id, &if is_new { Before::Rows(vec![NONE]) } else { Before::Same(1) })
+impl<'a> Walk<'a> for Differ<'a> {
+    fn shape(&self) -> &'a Shape {
+        self.shape
     }
 
-    fn walk(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
-        let kind = self.shape.kind(id);
-        let (old, new) = (self.old.of(id), self.new.of(id));
-        if kind.has_column() {
-            let mut above = 0;
-            for (now, number) in new.iter().enumerate() {
-                self.rows.tape.put(number.wrapping_sub(before.expected(now, old, above)));
-                above = *number;
-            }
-        }
-        if kind == Kind::Seq || kind == Kind::Map {
-            let inner = elements(&mut self.rows, id, before, old, new)?;
-            return self.children(id, &inner);
-        }
-        if !kind.chooses() {
-            return self.children(id, before);
-        }
-        for (place, child) in self.shape.children(id).iter().enumerate() {
-            self.walk(*child, &chosen(before, old, new, place as u64 + 1))?;
+    fn columns_before(&self) -> &'a Columns {
+        self.old
+    }
+
+    fn columns_now(&self) -> &Columns {
+        self.new
+    }
+
+    fn numbers(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
+        let old = self.old.of(id);
+        let mut above = 0;
+        for (now, number) in self.new.of(id).iter().enumerate() {
+            self.rows.tape.put(number.wrapping_sub(before.expected(now, old, above)));
+            above = *number;
         }
         Ok(())
     }
 
-    fn children(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
-        let shape = self.shape;
-        shape.children(id).iter().try_for_each(|child| self.walk(*child, before))
+    fn elements(&mut self, id: NodeId, before: &Before) -> Result<Before, RecordError> {
+        elements(&mut self.rows, id, before, self.old.of(id), self.new.of(id))
     }
 }
 
@@ -218,43 +250,37 @@ impl<'a, 'b> Undiffer<'a, 'b> {
     pub(super) fn new(shape: &'a Shape, old: &'a Columns, new: &'a mut Columns, tape: TapeReader<'b>) -> Self {
         Self { shape, old, new, tape, numbers: 0 }
     }
+}
 
-    /// Reads one part: a child of the root.
-    pub(super) fn part(&mut self, id: NodeId, is_new: bool) -> Result<(), RecordError> {
-        self.walk(id, &if is_new { Before::Rows(vec![NONE]) } else { Before::Same(1) })
+impl<'a> Walk<'a> for Undiffer<'a, '_> {
+    fn shape(&self) -> &'a Shape {
+        self.shape
     }
 
-    fn walk(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
-        let kind = self.shape.kind(id);
+    fn columns_before(&self) -> &'a Columns {
+        self.old
+    }
+
+    fn columns_now(&self) -> &Columns {
+        self.new
+    }
+
+    fn numbers(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
+        self.numbers += before.len();
+        if self.numbers > NUMBERS_MAX {
+            return Err(RecordError::Damaged("too many numbers"));
+        }
         let old = self.old.of(id);
-        if kind.has_column() {
-            self.numbers += before.len();
-            if self.numbers > NUMBERS_MAX {
-                return Err(RecordError::Damaged("too many numbers"));
-            }
-            let mut above = 0;
-            for now in 0..before.len() {
-                above = before.expected(now, old, above).wrapping_add(self.tape.step()?);
-                self.new.push(id, above);
-            }
-        }
-        if kind == Kind::Seq || kind == Kind::Map {
-            let inner = elements(&mut self.tape, id, before, old, self.new.of(id))?;
-            return self.children(id, &inner);
-        }
-        if !kind.chooses() {
-            return self.children(id, before);
-        }
-        for (place, child) in self.shape.children(id).iter().enumerate() {
-            let inner = chosen(before, old, self.new.of(id), place as u64 + 1);
-            self.walk(*child, &inner)?;
+        let mut above = 0;
+        for now in 0..before.len() {
+            above = before.expected(now, old, above).wrapping_add(self.tape.step()?);
+            self.new.push(id, above);
         }
         Ok(())
     }
 
-    fn children(&mut self, id: NodeId, before: &Before) -> Result<(), RecordError> {
-        let shape = self.shape;
-        shape.children(id).iter().try_for_each(|child| self.walk(*child, before))
+    fn elements(&mut self, id: NodeId, before: &Before) -> Result<Before, RecordError> {
+        elements(&mut self.tape, id, before, self.old.of(id), self.new.of(id))
     }
 }
 

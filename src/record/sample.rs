@@ -4,7 +4,7 @@
 //! a keyframe needs nothing before it but the base that its stream may lean on, a keyframe's content that stands in the
 //! file twice; and a delta needs all frames since its keyframe.
 
-use super::delta::{Differ, Rows, Undiffer};
+use super::delta::{Differ, Rows, Undiffer, Walk as _};
 use super::shape::{Columns, Kind, NodeId, ROOT, Shape, Strings};
 use super::shred::Shredder;
 use super::tape::{Bytes, Tape, TapeReader, put_varint};

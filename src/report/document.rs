@@ -74,10 +74,11 @@ fn head(report: &Report) -> Vec<Block<'_>> {
         out.push(Block::Verdict(
             tale.severity,
             format!(
-                "{} From {}, {end} ({}).",
-                sentence(&tale.summary),
+                "From {}, {end} ({}). {}{}",
                 clock(&tale.first_seen),
-                num::span(tale.seconds)
+                num::span(tale.seconds),
+                tale.findings.iter().find(|f| f.root).map(|f| at(&f.worst_at)).unwrap_or_default(),
+                sentence(&tale.summary),
             ),
         ));
     }
@@ -88,16 +89,20 @@ fn story<'a>(out: &mut Vec<Block<'a>>, number: usize, tale: &'a Tale) {
     let root = tale.findings.iter().find(|f| f.root);
     let title = root.map_or_else(String::new, |r| format!("Story {number}: {} {}", r.id, r.subject));
     out.push(Block::Heading(2, title));
-    out.push(Block::Verdict(tale.severity, sentence(&tale.summary)));
     for finding in &tale.findings {
         saying(out, finding);
     }
 }
 
+/// Before a sentence that says what is so now.
+fn at(time: &str) -> String {
+    format!("At {}: ", clock(time))
+}
+
 fn saying<'a>(out: &mut Vec<Block<'a>>, finding: &'a Saying) {
     let role = if finding.root { "root cause" } else { "consequence" };
     out.push(Block::Heading(3, format!("{} {} ({role})", finding.id, finding.subject)));
-    out.push(Block::Verdict(finding.severity, sentence(&finding.message)));
+    out.push(Block::Verdict(finding.severity, at(&finding.worst_at) + &sentence(&finding.message)));
     let limit = finding.limit.map_or_else(String::new, |l| format!(" of {}", amount(l, finding.unit)));
     out.push(Block::Text(format!(
         "First seen {}, last {}; peak {}{limit} at {}.",

@@ -38,8 +38,8 @@ pub struct Telling {
     pub frames: u64,
     /// How bad and how rich the story was when its sentence was taken.
     rank: (bool, usize),
-    /// The sentence.
-    pub summary: String,
+    /// The sentence, without what the root itself says at its start.
+    pub rest: String,
 }
 
 /// What makes two findings the same condition: rule, subject, far end.
@@ -162,9 +162,10 @@ impl Outage {
             let telling = self.tellings.entry(root).or_default();
             telling.frames += 1;
             let rank = (story.severity == Severity::Critical, joined.len());
-            if telling.summary.is_empty() || rank > telling.rank {
+            if rank > telling.rank {
+                let said = frame.findings.get(story.root).map_or("", |f| &*f.message);
                 telling.rank = rank;
-                telling.summary.clone_from(&story.summary);
+                story.summary.strip_prefix(said).unwrap_or_default().clone_into(&mut telling.rest);
             }
         }
         self.read_log(frame);
@@ -212,9 +213,12 @@ impl Outage {
         episode.active = true;
         episode.last_unix_ns = episode.last_unix_ns.max(last);
         episode.reel.push(wall, finding.value);
-        if (finding.severity, finding.value) >= (episode.worst.severity, episode.worst.value) {
+        let (now, worst) = ((finding.severity, finding.value), (episode.worst.severity, episode.worst.value));
+        // What is held for a while after it was true says the same again.
+        if now > worst || now == worst && last >= wall {
             episode.worst = finding.clone();
             episode.worst_unix_ns = wall;
+            episode.last_unix_ns = episode.last_unix_ns.max(wall);
         }
         Some(at)
     }

@@ -49,7 +49,7 @@ pub struct Report {
 pub struct Tale {
     /// `warning` or `critical`, at its worst.
     pub severity: &'static str,
-    /// One sentence.
+    /// One sentence, its figures those of the root cause at its worst.
     pub summary: String,
     /// First seen, RFC 3339.
     pub first_seen: String,
@@ -220,10 +220,10 @@ fn tale(outage: &Outage, members: &[usize]) -> Option<(Severity, f64, Tale)> {
     let of = members.iter().filter_map(|m| episode(*m));
     let first = of.clone().map(|e| e.first_unix_ns).min()?;
     let last = of.clone().map(|e| e.last_unix_ns).max()?;
-    let summary = outage.tellings.get(&root).map(|t| t.summary.clone()).filter(|s| !s.is_empty());
+    let rest = outage.tellings.get(&root).map_or("", |t| &*t.rest);
     let tale = Tale {
         severity: severity.word(),
-        summary: summary.or_else(|| Some(episode(root)?.worst.message.clone()))?,
+        summary: format!("{}{rest}", episode(root)?.worst.message),
         first_seen: clock(first),
         last_seen: clock(last),
         seconds: seconds(first, last),
