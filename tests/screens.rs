@@ -213,6 +213,25 @@ fn the_worst_story_leads_until_a_key_chose_another() {
 }
 
 #[test]
+fn of_many_of_one_kind_the_first_stands_and_the_others_are_folded() {
+    let mut build = kit::story_d_build();
+    let story = &mut build.frame.stories[0];
+    let alike = build.frame.findings[story.findings[1]].clone();
+    for n in 0..20 {
+        story.findings.push(build.frame.findings.len());
+        let subject = Subject::Cgroup(whytop::snapshot::CgroupKey { inode: 9000 + n, ..Default::default() });
+        build.frame.findings.push(whytop::model::Finding { subject, ..alike.clone() });
+    }
+    let mut app = app("why", &build.done());
+    let all = |app: &mut App| text(&draw(app, 120, 60)).matches(alike.id).count();
+    let screen = text(&draw(&mut app, 120, 40));
+    assert!(screen.contains(&format!("+ {}  20 more like it", alike.id)), "{screen}");
+    assert_eq!(all(&mut app), 2);
+    press(&mut app, "<down><down><down><down><down><right>");
+    assert_eq!(all(&mut app), 23, "with the one of the footer: {}", text(&draw(&mut app, 120, 60)));
+}
+
+#[test]
 fn an_ended_subject_stays_dim_for_a_minute() {
     let mut app = app("memory", &story_d());
     press(&mut app, "<down><down>");

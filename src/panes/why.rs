@@ -3,7 +3,7 @@
 use super::events::event_words;
 use super::names::{measure, measure_rate};
 use super::{Pane, drill};
-use crate::model::{Finding, Frame, Severity};
+use crate::model::{Finding, Frame, Severity, Story};
 use crate::snapshot::{Moment, Subject};
 use crate::view::{Cell, Column, Entry, Grid, Line, Role, RowId, State, Target, Tree, num, sight};
 
@@ -53,7 +53,9 @@ static STORIES: Grid<Row> = Grid {
     ],
     rows,
     id: |f, r| match finding(f, r) {
-        Some(x) => RowId::part(x.subject.clone(), if r.head { format!("story {}", x.id) } else { x.id.to_owned() }),
+        Some(x) if r.head => RowId::part(x.subject.clone(), format!("story {}", x.id)),
+        Some(x) if r.more > 0 => RowId::part(x.subject.clone(), format!("more {}", x.id)),
+        Some(x) => RowId::part(x.subject.clone(), x.id.to_owned()),
         None => Subject::Host.into(),
     },
     also: |_, _| Vec::new(),
@@ -77,6 +79,8 @@ struct Row {
     story: usize,
     finding: usize,
     head: bool,
+    /// Of a pile: how many findings are in it, of which `finding` is the first.
+    more: usize,
 }
 
 fn finding<'f>(frame: &'f Frame, row: &Row) -> Option<&'f Finding> {
@@ -96,33 +100,63 @@ fn leads(finding: &Finding) -> Target {
     }
 }
 
+/// So many of one kind under one cause are shown as they are.
+const PILE_FROM: usize = 3;
+
 fn rows(frame: &Frame) -> Vec<Entry<Row>> {
     let mut out: Vec<Entry<Row>> = Vec::new();
     let mut told = vec![false; frame.findings.len()];
     for (at, story) in frame.stories.iter().enumerate() {
-        let head = out.len();
-        out.push(Entry::flat(Row { story: at, finding: story.root, head: true }));
-        // Where each finding of the story stands, so that a consequence hangs under its cause.
-        let mut places = vec![(story.root, head)];
-        for index in story.findings.iter().copied().filter(|i| *i != story.root) {
-            let causes = frame.findings.get(index).map(|f| f.explained_by.as_slice()).unwrap_or_default();
-            let parent = causes.iter().find_map(|c| places.iter().find(|(i, _)| i == c)).map_or(head, |(_, place)| *place);
-            places.push((index, out.len()));
-            out.push(Entry { row: Row { story: at, finding: index, head: false }, parent: Some(parent), folded: false });
-        }
-        for (index, _) in places {
-            if let Some(slot) = told.get_mut(index) {
+        tell(frame, at, story, &mut out);
+        for index in &story.findings {
+            if let Some(slot) = told.get_mut(*index) {
                 *slot = true;
             }
         }
     }
     let alone = told.iter().enumerate().filter(|(_, told)| !**told);
-    out.extend(alone.map(|(finding, _)| Entry::flat(Row { story: usize::MAX, finding, head: false })));
+    out.extend(alone.map(|(finding, _)| Entry::flat(Row { story: usize::MAX, finding, head: false, more: 0 })));
     out
+}
+
+/// A story's rows, each under its cause. Of many of one kind under one cause the first stands for all, and the others are
+/// folded into a pile below it.
+fn tell(frame: &Frame, at: usize, story: &Story, out: &mut Vec<Entry<Row>>) {
+    let row = |finding| Row { story: at, finding, head: false, more: 0 };
+    // Each finding with its cause within the story.
+    let explained_by = |index: usize| frame.findings.get(index).map(|f| f.explained_by.as_slice()).unwrap_or_default();
+    let mut members: Vec<(usize, usize)> = vec![(story.root, story.root)];
+    for index in story.findings.iter().copied().filter(|i| *i != story.root) {
+        let cause = explained_by(index).iter().find(|c| members.iter().any(|(i, _)| i == *c));
+        members.push((index, cause.copied().unwrap_or(story.root)));
+    }
+    let kind = |(index, cause): (usize, usize)| (frame.findings.get(index).map(|f| f.id), cause);
+    let mut places = vec![(story.root, out.len())];
+    out.push(Entry::flat(Row { head: true, ..row(story.root) }));
+    let mut piles = Vec::new();
+    for member in members.iter().copied().skip(1) {
+        let alike = || members.iter().skip(1).filter(|other| kind(**other) == kind(member));
+        let cause = places.iter().find(|(i, _)| *i == member.1).map(|(_, place)| *place);
+        let parent = if alike().count() <= PILE_FROM || alike().next() == Some(&member) {
+            cause
+        } else if let Some((_, pile)) = piles.iter().find(|(of, _)| *of == kind(member)) {
+            Some(*pile)
+        } else {
+            let pile = out.len();
+            piles.push((kind(member), pile));
+            out.push(Entry { row: Row { more: alike().count() - 1, ..row(member.0) }, parent: cause, folded: true });
+            Some(pile)
+        };
+        places.push((member.0, out.len()));
+        out.push(Entry { row: row(member.0), parent, folded: false });
+    }
 }
 
 fn what(frame: &Frame, row: &Row) -> Cell {
     let Some(found) = finding(frame, row) else { return Cell::Blank };
+    if row.more > 0 {
+        return Cell::text(format!("{}  {} more like it", found.id, row.more));
+    }
     let summary = frame.stories.get(row.story).filter(|s| row.head && !s.summary.is_empty());
     match summary {
         Some(story) if story.findings.len() > 1 => Cell::Title(story.summary.as_str().into()),

@@ -1,7 +1,7 @@
 //! A task on course to run out of memory (stories A, D, E).
 
 use super::cgroup_at_limit::reclaimable_bytes;
-use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
+use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, earlier, words};
 use crate::model::{Metric, Severity, Trend};
 use crate::snapshot::{Cgroup, Subject, Task};
 
@@ -71,6 +71,17 @@ fn room<'a>(look: &Look<'a>, task: &Task) -> Option<Room<'a>> {
     [cgroup(), host()].into_iter().flatten().min_by(|a, b| a.bytes.total_cmp(&b.bytes))
 }
 
+/// Part of a limit that reclaim could still give.
+const CACHE: f64 = 0.1;
+
+/// Whether others of its cgroup shrink, or are killed, while this task grows: its limit is full with or without it.
+fn gives_way(look: &Look<'_>, room: &Room<'_>, trend: &Trend, per_s: f64) -> bool {
+    let Some(owner) = room.owner else { return false };
+    let cache = owner.memory.as_ref().and_then(reclaimable_bytes).unwrap_or(0) as f64;
+    let of_all = look.trend_of(&Subject::Cgroup(owner.key.clone()), Metric::Usage, earlier(look.at(), trend.span_s));
+    cache < room.limit * CACHE && of_all.is_some_and(|all| all.per_s < per_s / 2.0)
+}
+
 /// Every program takes memory while it starts.
 const STARTED_S: f64 = 30.0;
 /// What was seen for a shorter time is no trend yet.
@@ -87,10 +98,14 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
     let trend = look.trend_of(&case.now.subject, Metric::Rss, from).filter(Trend::goes_on)?;
     let room = room(look, task)?;
     let per_s = trend.per_s.min(trend.late_per_s);
+    if gives_way(look, &room, &trend, per_s) {
+        return None;
+    }
     let minutes_left = room.bytes / per_s / 60.0;
     let horizon = if young || trend.span_s < TREND_S {
-        let used = 1.0 - room.bytes / room.limit;
-        if used < case.knob("sudden_used") {
+        let used = room.limit - room.bytes;
+        // What has just started fills a limit only if most of what is used is its own.
+        if used < room.limit * case.knob("sudden_used") || case.value() < used / 2.0 {
             return None;
         }
         case.knob("sudden_minutes")
@@ -156,6 +171,23 @@ mod tests {
         leak(MB, 6, Some(300 * MB)).silent();
         // 20 s of growth say nothing about what will be in four minutes.
         leak(MB, 20, Some(300 * MB)).silent();
+    }
+
+    #[test]
+    fn a_worker_of_a_container_whose_limit_is_full_anyway_is_not_its_cause() {
+        let mut s = Script::new();
+        let app = s.world.task(9, "worker");
+        s.world.in_cgroup(app, "/app");
+        let mem = s.world.cgroup_memory("/app");
+        (mem.limit_bytes, mem.limit_hits) = (Some(96 * MB), Some(0));
+        for n in 0..40 {
+            s.world.row(app).rss_bytes = (17 + n / 2) * MB;
+            let mem = s.world.cgroup_memory("/app");
+            // Its brothers are killed, and start anew.
+            (mem.usage_bytes, mem.limit_hits) = (Some((80 + n * 5 % 15) * MB), Some(n * 100));
+            s.secs(1);
+        }
+        assert!(s.last().findings.iter().all(|f| f.id == "cgroup.at_limit"), "{:?}", s.last().findings);
     }
 
     /// A process born `age` seconds before the first look, whose memory in MB is `rss` of the seconds since.

@@ -1,20 +1,25 @@
 //! Memory cgroups with a limit, on either version.
 
-use super::stage::{Stage, memory_cgroup_root};
+use super::stage::{Stage, memory_cgroup_root, own_name};
 use std::path::{Path, PathBuf};
 
 /// Makes a memory cgroup of this run's own, with a limit; it is removed, with those below it, when the stage ends.
 pub fn limited(stage: &mut Stage, name: &str, bytes: u64) -> PathBuf {
-    let name = format!("whytop-lab-{}-{name}", std::process::id());
+    let name = own_name(name);
     let dir = memory_cgroup_root().join(&name);
     std::fs::create_dir_all(&dir).expect("make a memory cgroup");
-    let v1 = dir.join("memory.limit_in_bytes");
-    let file = if v1.exists() { v1 } else { dir.join("memory.max") };
-    std::fs::write(file, bytes.to_string()).expect("set its limit");
+    limit(&dir, bytes);
     stage.owns(name);
     let left = dir.clone();
     stage.undo(move || remove(&left));
     dir
+}
+
+/// Sets the limit of a memory cgroup.
+pub fn limit(dir: &Path, bytes: u64) {
+    let v1 = dir.join("memory.limit_in_bytes");
+    let file = if v1.exists() { v1 } else { dir.join("memory.max") };
+    std::fs::write(file, bytes.to_string()).expect("set its limit");
 }
 
 /// Makes a memory cgroup below another, which then holds no process itself.

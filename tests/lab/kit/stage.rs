@@ -211,9 +211,17 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
     panic!("gave up waiting: {what}");
 }
 
+/// `name` as one of this run's own; alone where `WHYTOP_LAB_PLAIN` is set, in a machine that is a recording's alone.
+pub fn own_name(name: &str) -> String {
+    if std::env::var_os("WHYTOP_LAB_PLAIN").is_some() {
+        return name.to_owned();
+    }
+    format!("whytop-lab-{}-{name}", std::process::id())
+}
+
 /// A directory of this run's own, removed when the stage ends.
 pub fn scratch(stage: &mut Stage, name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("whytop-lab-{}-{name}", std::process::id()));
+    let dir = std::env::temp_dir().join(own_name(name));
     std::fs::create_dir_all(&dir).expect("make a scratch directory");
     let gone = dir.clone();
     stage.undo(move || {
@@ -238,7 +246,7 @@ pub fn cgroup(stage: &mut Stage, controller: &str, name: &str) -> PathBuf {
     if hand_down.exists() {
         std::fs::write(hand_down, format!("+{controller}")).expect("hand the controller down");
     }
-    let mine = format!("whytop-lab-{}-{name}", std::process::id());
+    let mine = own_name(name);
     let dir = root.join(&mine);
     std::fs::create_dir_all(&dir).expect("make a cgroup");
     stage.owns(mine);

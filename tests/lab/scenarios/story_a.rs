@@ -68,6 +68,11 @@ impl Default for Agent {
     }
 }
 
+/// Without a JVM.
+pub fn without_a_jvm() -> Stage {
+    storm(&Agent::default())
+}
+
 fn storm(agent: &Agent) -> Stage {
     let mut stage = Stage::default();
     let limit = limited(&mut stage, "storm", agent.limit_mb << 20);

@@ -11,7 +11,7 @@ pub const ALL: &[Scenario] = &[Scenario {
     root: true,
     tools: &["mount", "umount"],
     actors: &[("auth-retry", retry)],
-    stage,
+    stage: || fills(LIMIT),
     expects,
     may_say: &["slab.growth", "cgroup.at_limit", "task.memory_growth", "host.pressure"],
     check: |look, stage| one_story(look, &expects(stage)),
@@ -23,12 +23,13 @@ pub const ALL: &[Scenario] = &[Scenario {
 
 const LIMIT: u64 = 192 << 20;
 
-fn stage() -> Stage {
+/// Up to `limit` bytes.
+pub fn fills(limit: u64) -> Stage {
     let mut stage = Stage::default();
     let dir = scratch(&mut stage, "tmpfs");
     let dir = dir.to_str().expect("utf-8").to_owned();
     must("mount", &["-t", "tmpfs", "-o", "nr_inodes=0", "whytop-lab", &dir]);
-    let pods = limited(&mut stage, "pods", LIMIT);
+    let pods = limited(&mut stage, "pods", limit);
     let gone = dir.clone();
     // What the dead hold goes with the files, and only then their parent's memory.
     stage.undo(move || may("umount", &[&gone]));
@@ -36,7 +37,7 @@ fn stage() -> Stage {
     stage.pid = stage.actor(&["auth-retry", pods.to_str().expect("utf-8"), &dir]);
     let full = pods.clone();
     // A busy machine is given the time for each quarter.
-    (1..=3).for_each(|quarter| until("another quarter of the limit is full", || usage(&full) >= LIMIT / 4 * quarter));
+    (1..=3).for_each(|quarter| until("another quarter of the limit is full", || usage(&full) >= limit / 4 * quarter));
     let stat = format!("/proc/{}/stat", stage.pid);
     stage.stands_when(move || std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") Z ")));
     stage

@@ -2,9 +2,11 @@
 //! Some hang in D on a frozen volume, with SIGKILL pending once the OOM killer has chosen them; the others eat until they
 //! are killed and stay as zombies.
 
-use crate::actors::{name, number};
+use crate::actors::{name, number, ready};
+use crate::kit::cgroup::{below, enter, limit};
 use crate::kit::docker::{self, Docker, with_this_binary};
-use crate::kit::{Expect, Look, Scenario, Stage, frozen, one_story, until};
+use crate::kit::{Cleanup, Expect, Look, Scenario, Stage, frozen, may, memory_cgroup_root, must, one_story, until};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -13,7 +15,7 @@ pub const ALL: &[Scenario] = &[Scenario {
     name: "story_d_container_oom_spiral",
     root: true,
     tools: &["dockerd", "docker", "busybox", "tar", "mkfs.ext4", "fsfreeze", "mount", "umount", "truncate"],
-    actors: &[("supervisor", supervisor), ("worker", worker)],
+    actors: &[("supervisor", supervisor), ("worker", worker), ("contained", contained)],
     stage,
     expects,
     may_say: &["task.d_state_long", "task.memory_growth", "host.pressure", "task.hung"],
@@ -23,6 +25,29 @@ pub const ALL: &[Scenario] = &[Scenario {
     stays: &["cgroup.oom_kill"],
     ..Scenario::BASE
 }];
+
+/// The same without an engine, on a volume that is mounted already: a cgroup where an engine would make it, and a pid
+/// namespace.
+pub fn by_hand(volume: &str, id: &str) -> Stage {
+    let mut stage = Stage::default();
+    let cgroup = below(&below(&memory_cgroup_root(), "docker"), id);
+    limit(&cgroup, 96 << 20);
+    stage.path = id.into();
+    stage.actor_in(&["unshare", "-p", "-f"], &["contained", cgroup.to_str().expect("utf-8"), volume]);
+    until("the workers write", || std::fs::read_dir(volume).is_ok_and(|files| files.count() >= STUCK));
+    must("fsfreeze", &["--freeze", volume]);
+    let frozen = volume.to_owned();
+    stage.release.push(Cleanup(Some(Box::new(move || may("fsfreeze", &["--unfreeze", &frozen])))));
+    stage
+}
+
+/// Pid 1 of a pid namespace, in a cgroup.
+fn contained(args: &[&str]) {
+    let [cgroup, volume] = args else { panic!("contained CGROUP VOLUME") };
+    enter(Path::new(cgroup));
+    ready();
+    supervisor(&[volume]);
+}
 
 /// Workers that hang from the start.
 const STUCK: usize = 40;
@@ -63,8 +88,9 @@ fn states_in(id: &str) -> (usize, usize) {
 fn supervisor(args: &[&str]) {
     let [volume] = args else { panic!("supervisor VOLUME") };
     name("supervisord");
+    let this = std::env::current_exe().expect("own path");
     let start = |kind: &str, n: usize| {
-        let worker = Command::new("/lab").args(["--actor", "worker", volume, kind, &n.to_string()]).spawn();
+        let worker = Command::new(&this).args(["--actor", "worker", volume, kind, &n.to_string()]).spawn();
         worker.map(drop).ok();
     };
     (0..STUCK).for_each(|n| start("writes", n));

@@ -4,9 +4,8 @@
 
 use super::boots::Disk;
 use super::machine::{Machine, Spec, cannot};
-use super::scenarios::cgroup_limits;
-use crate::kit::{Scenario, Stage, must};
-use crate::scenarios as host;
+use crate::kit::{Stage, must};
+use crate::scenarios::{story_a, story_b, story_c, story_d, story_e};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
@@ -18,21 +17,19 @@ struct Tape {
     name: &'static str,
     /// The host's name in it.
     host: &'static str,
-    /// Staged at once.
-    scenarios: &'static [Scenario],
+    stage: fn() -> Stage,
 }
 
 const TAPES: &[Tape] = &[
-    Tape { name: "a-syn-sent", host: "web-17", scenarios: host::syn_sent::ALL },
-    Tape { name: "b-time-wait", host: "sched-2", scenarios: host::time_wait::ALL },
-    Tape { name: "c-slab", host: "node-31", scenarios: host::dying_cgroups::ALL },
-    Tape {
-        name: "d-oom-spiral",
-        host: "dock-4",
-        scenarios: &[cgroup_limits::PARENT_OOM, host::d_state_and_zombies::ZOMBIES],
-    },
-    Tape { name: "e-udp-drops", host: "cluster-8", scenarios: host::udp_drops::ALL },
+    Tape { name: "a-syn-sent", host: "web-17", stage: story_a::without_a_jvm },
+    Tape { name: "b-time-wait", host: "sched-2", stage: story_b::ALL[0].stage },
+    Tape { name: "c-slab", host: "node-31", stage: || story_c::fills(40 << 20) },
+    Tape { name: "d-oom-spiral", host: "dock-4", stage: || story_d::by_hand("/vol", CONTAINER) },
+    Tape { name: "e-udp-drops", host: "cluster-8", stage: story_e::ALL[0].stage },
 ];
+
+/// What an engine would have called story D's container.
+const CONTAINER: &str = "3f1c8a52d9e04b67a1c2f38e95d07b46c0aa17e2b5d94f8361e7c20d8b9f5a34";
 
 /// Calm before, trouble, calm after, seconds.
 const SPANS_S: [u64; 3] = [8, 20, 8];
@@ -47,10 +44,12 @@ pub fn make(dir: &str, names: &[String]) {
     std::fs::create_dir_all(dir).expect("the directory for recordings");
     for tape in TAPES.iter().filter(|t| names.is_empty() || names.iter().any(|n| t.name.contains(n.as_str()))) {
         let scratch = tempfile::tempdir().expect("a temporary directory");
-        let disk = Disk::Ext4.make(&scratch.path().join("disk")).expect("a disk");
-        let run = format!("hostname {}; mount -t ext4 /dev/vda /mnt; exec /bin/lab --tape {}", tape.host, tape.name);
-        let modules = &["tcp_diag", "udp_diag", "virtio_pci", "virtio_blk"];
-        let spec = Spec { run: &run, disks: &[&disk], modules, ..Spec::new(tape.name) };
+        let [disk, volume] = ["disk", "volume"].map(|n| Disk::Ext4.make(&scratch.path().join(n)).expect("a disk"));
+        let mounts = "mkdir /vol; mount -t ext4 /dev/vda /mnt; mount -t ext4 /dev/vdb /vol";
+        let lab = format!("WHYTOP_LAB_PLAIN=1 exec /bin/lab --tape {}", tape.name);
+        let run = format!("hostname {}; {mounts}; {lab}", tape.host);
+        let modules = &["tcp_diag", "udp_diag", "virtio_pci", "virtio_blk", "veth", "sch_tbf"];
+        let spec = Spec { run: &run, disks: &[&disk, &volume], modules, ..Spec::new(tape.name) };
         let mut machine = Machine::boot(&spec).expect("a machine");
         machine.wait_for("recorded", SILENT_S).expect("the recording");
         while machine.line(SILENT_S).expect("the end of the machine").is_some() {}
@@ -68,9 +67,9 @@ pub fn guest(name: &str) {
     let mut recorder = Command::new("/bin/whytop").args(["record", &file]).spawn().expect("start the recorder");
     let [before, during, after] = SPANS_S.map(Duration::from_secs);
     sleep(before);
-    let stages: Vec<Stage> = tape.scenarios.iter().map(|s| (s.stage)()).collect();
+    let stage = (tape.stage)();
     sleep(during);
-    drop(stages);
+    drop(stage);
     sleep(after);
     kill_process(Pid::from_child(&recorder), Signal::TERM).expect("end the recorder");
     recorder.wait().expect("the recorder's end");
