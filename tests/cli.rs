@@ -212,6 +212,22 @@ fn completions_and_the_manual_name_every_command() {
 }
 
 #[test]
+fn doctor_says_where_the_screens_write() {
+    let state = tempfile::tempdir().unwrap();
+    let detail = |args: &[&str], home: &Path| {
+        let out = whytop(args).env("XDG_STATE_HOME", home).output().unwrap();
+        let checks = json(&out);
+        let checks = checks["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|c| c["name"] == "files").unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let words = detail(&["doctor", "--json"], state.path());
+    let dir = state.path().join("whytop");
+    assert!(words.contains(&*dir.to_string_lossy()) && words.contains("when work begins to fail"), "{words}");
+    assert!(!dir.exists(), "it only looks");
+    assert!(detail(&["doctor", "--json", "--read-only"], state.path()).contains("only on w"));
+}
+
+#[test]
 fn doctor_gives_a_fix_for_everything_refused() {
     let checks = json(&run(&["doctor", "--json"]));
     let checks = checks["checks"].as_array().unwrap();

@@ -5,7 +5,7 @@ mod kit;
 use kit::{app, draw, key, press, roles, states, story_d, text};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use whytop::app::{App, AppOptions, Effect, Event, Playback, Recording, Spot, SpotKind};
+use whytop::app::{App, AppOptions, Effect, Event, Playback, RecorderState, Recording, Spot, SpotKind};
 use whytop::model::{Frame, Severity};
 use whytop::panes::PANES;
 use whytop::snapshot::Subject;
@@ -697,4 +697,50 @@ fn what_the_recording_does_not_hold_is_said_to_be_absent() {
     press(&mut app, "\\comm=supervisord<enter><enter>");
     let screen = text(&draw(&mut app, 120, 40));
     assert!(screen.contains("not in the recording") && !screen.contains("reading"), "{screen}");
+}
+
+#[test]
+fn files_are_written_from_live_screens_and_pictures_of_every_layer() {
+    let frame = story_d();
+    let mut app = app("tasks", &frame);
+    assert!(press(&mut app, "w").contains(&Effect::SaveRing));
+    assert!(press(&mut app, "r").contains(&Effect::Record));
+    for (layer, way_back) in [("", ""), ("?", "<esc>"), ("vs", "<esc>"), ("<enter>", "<esc>"), ("k", "<esc>")] {
+        assert!(press(&mut app, &format!("{layer}P")).contains(&Effect::Picture), "{layer}");
+        press(&mut app, way_back);
+    }
+    assert!(!press(&mut app, "/P<esc>mP<esc>").contains(&Effect::Picture), "a letter in a text is a letter");
+
+    app.step(Event::Recording(Some(recording(&frame, true))));
+    assert!(press(&mut app, "w").contains(&Effect::SaveRing), "the ring can be saved where one looks back in it");
+    app.step(Event::Recording(Some(recording(&frame, false))));
+    let effects = press(&mut app, "wrP");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::SaveRing | Effect::Record)), "{effects:?}");
+    assert!(effects.contains(&Effect::Picture));
+    let at = frame.snap.wall_unix_ns;
+    app.step(Event::Absent { from_unix_ns: at, to_unix_ns: at + 30_000_000_000 });
+    assert!(text(&draw(&mut app, 80, 24)).contains("nothing is recorded from "));
+}
+
+#[test]
+fn the_header_says_that_it_records() {
+    let mut app = app("why", &story_d());
+    let mut head = |state, width| {
+        app.step(Event::Recorder(state));
+        text(&draw(&mut app, width, 24)).lines().next().unwrap_or_default().to_owned()
+    };
+    // At 20 columns there is room for the name and the clock.
+    for width in [30, 40, 80, 120] {
+        assert!(!head(None, width).contains("REC"));
+        assert!(head(Some(RecorderState { bytes: 2 << 20, is_well: true }), width).contains("●REC"), "{width}");
+        assert!(head(Some(RecorderState { bytes: 0, is_well: false }), width).contains("○REC"), "{width}");
+    }
+}
+
+#[test]
+fn words_about_files_have_room_at_80_columns() {
+    let mut app = app("why", &story_d());
+    let words = "saved the last 10m: /var/lib/whytop/ring-20261122T031207Z.whytop, 1.2 MiB";
+    app.step(Event::Notice(words.into()));
+    assert!(text(&draw(&mut app, 80, 24)).contains(words));
 }

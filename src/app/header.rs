@@ -13,6 +13,8 @@ use ratatui::layout::Rect;
 
 /// Below this width the clock says that it is live, and the host has no name.
 const NARROW: u16 = 40;
+/// Below this width a sign alone says that it records.
+const ROOMY: u16 = 60;
 
 /// What the header says beyond the frame.
 pub(super) struct About {
@@ -149,7 +151,7 @@ fn draw_slots(canvas: &mut Canvas<'_>, area: Rect, slots: Vec<Slot>) {
 
 /// Who and when: `whytop  node-17  up 41d 03:12 … ● LIVE 22:14:07 … own 0.8% 14M  sees all`.
 fn top(canvas: &mut Canvas<'_>, area: Rect, frame: &Frame, about: &About) {
-    let right = right_side(frame, about, area.width < NARROW);
+    let right = right_side(frame, about, area.width);
     let host = frame.snap.host.data();
     let name = host.map_or("", |h| &*h.name);
     let kernel = host.map_or("", |h| &*h.kernel);
@@ -173,7 +175,8 @@ fn top(canvas: &mut Canvas<'_>, area: Rect, frame: &Frame, about: &About) {
     }
 }
 
-fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
+fn right_side(frame: &Frame, about: &About, width: u16) -> Vec<Slot> {
+    let narrow = width < NARROW;
     let own = &frame.snap.own;
     let clock = num::clock(frame.snap.wall_of(about.now), about.utc_offset_secs);
     let silent = about.now.since(frame.snap.at);
@@ -198,7 +201,7 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
     // A period is kept to a tenth; less than that is no stretching.
     let stretched = |l: &&LaneCost| l.period_ns > l.wanted_ns.saturating_mul(11) / 10;
     let mut out = vec![live];
-    out.extend(about.recorder.map(|recorder| rec(recorder, narrow)));
+    out.extend(about.recorder.map(|recorder| rec(recorder, width)));
     out.push(Slot::new("every", every, 4, 20).role(Role::Dim));
     if let Some(lane) = own.lanes.iter().filter(stretched).max_by_key(|l| l.period_ns) {
         let slow = format!("{} every {}", lane.name, num::span(lane.period_ns as f64 / 1e9));
@@ -220,12 +223,13 @@ fn right_side(frame: &Frame, about: &About, narrow: bool) -> Vec<Slot> {
 }
 
 /// That the host is recorded, and how large the file is.
-fn rec(recorder: RecorderState, narrow: bool) -> Slot {
-    let size = if narrow { String::new() } else { format!(" {}", num::bytes(recorder.bytes)) };
-    if recorder.is_well {
-        Slot::new("", format!("●REC{size}"), if narrow { 4 } else { 9 }, 94).role(Role::Key)
-    } else {
-        Slot::new("", "○REC fails", 9, 94).role(Role::Warn)
+fn rec(recorder: RecorderState, width: u16) -> Slot {
+    let (sign, role) = if recorder.is_well { ("●REC", Role::Key) } else { ("○REC", Role::Warn) };
+    let slot = |words: String, columns| Slot::new("", words, columns, 94).role(role);
+    match recorder {
+        _ if width < ROOMY => slot(sign.into(), 4),
+        RecorderState { is_well: false, .. } => slot(format!("{sign} fails"), 9),
+        RecorderState { bytes, .. } => slot(format!("{sign} {}", num::bytes(bytes)), 9),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::snapshot::{Action as Deed, Deep, DeepKind, DeepState, Moment, Subject
 use crate::view::{Target, Theme, Tree};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use keys::{Action, Place};
+use kill::Stage;
 use layer::{Layer, PageState, Purpose};
 use replay::Replay;
 use state::ViewState;
@@ -281,6 +282,10 @@ impl App {
         if ctrl_c {
             return true;
         }
+        if keys::action(key, &[]) == Some(Action::Picture) && !self.is_typing() {
+            self.effects.push(Effect::Picture);
+            return false;
+        }
         match self.layers.last() {
             Some(Layer::Prompt { .. }) => self.prompt_key(key),
             Some(Layer::Help { .. }) => self.help_key(key),
@@ -296,6 +301,15 @@ impl App {
         false
     }
 
+    /// Whether letters are text.
+    fn is_typing(&self) -> bool {
+        match self.layers.last() {
+            Some(Layer::Prompt { .. }) => true,
+            Some(Layer::Kill(kill)) => matches!(kill.stage, Stage::Typing { .. }),
+            _ => false,
+        }
+    }
+
     fn act(&mut self, action: Action) {
         let on_page = matches!(self.layers.last(), Some(Layer::Page(_)));
         match action {
@@ -308,7 +322,6 @@ impl App {
             Action::Mark => self.prompt(Purpose::Mark),
             Action::SaveRing => self.effects.push(Effect::SaveRing),
             Action::Record => self.effects.push(Effect::Record),
-            Action::Picture => self.effects.push(Effect::Picture),
             Action::StepBack | Action::PreviousAnomaly if self.replay.is_none() => self.rewind(action),
             _ if self.replay.is_some() && is_playback(action) => self.replay_act(action),
             Action::Back => {
