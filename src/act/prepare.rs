@@ -262,7 +262,13 @@ impl Act {
 /// The whole is as strict as its strictest part that is not refused, and refused when all of it is.
 fn decide(proposal: &mut Proposal) {
     let live = || proposal.plans.iter().filter(|plan| plan.decision != Decision::Refused);
-    let targets = live().filter(|plan| plan.effect != Effect::NoneGone).count();
+    // A cgroup stands for its processes, of which not all may have a plan of their own.
+    let targets = match (&proposal.action, live().next().map(|plan| &plan.target)) {
+        (Action::KillCgroup { .. }, Some(Target::Cgroup(cgroup))) => {
+            usize::try_from(cgroup.processes).unwrap_or(usize::MAX)
+        }
+        _ => live().filter(|plan| plan.effect != Effect::NoneGone).count(),
+    };
     let strictest = live().map(|plan| plan.decision).max();
     let many = targets >= MANY;
     let decision = match strictest {

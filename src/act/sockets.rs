@@ -311,11 +311,12 @@ mod tests {
     use proptest::prelude::*;
     use std::net::{TcpListener, TcpStream};
 
-    /// The sockets of this test alone, by their ports.
+    /// The sockets of this test alone, by both their ports: on a busy machine one is used toward several others.
     fn find(ports: [u16; 2]) -> Vec<Sock> {
         let socket = Inside::here(std::path::Path::new("/proc")).unwrap().socket;
         let mut found = Vec::new();
-        dump(&socket, |sock| found.extend((ports.contains(&sock.port(0))).then_some(sock))).unwrap();
+        let is_ours = |sock: &Sock| ports.contains(&sock.port(0)) && [ports[0], ports[1], 0].contains(&sock.port(2));
+        dump(&socket, |sock| found.extend(is_ours(&sock).then_some(sock))).unwrap();
         found
     }
 

@@ -100,7 +100,7 @@ impl App {
         };
         match target {
             Target::Subject(Subject::Cgroup(key)) => frozen_above(&self.frame, &key.path),
-            Target::Subject(Subject::Task(key)) => frozen_above(&self.frame, self.frame.task(key)?.cgroup.as_deref()?),
+            Target::Subject(Subject::Task(key)) => frozen_above(&self.frame, self.frame.task(key)?.freezer_path()?),
             _ => None,
         }
     }

@@ -154,7 +154,7 @@ pub(super) static CHOICES: &[Choice] = &[
             Action::KillCgroup { cgroup } => frozen_above(frame, &cgroup.path).map(|cgroup| Action::Thaw { cgroup }),
             Action::Thaw { .. } => None,
             _ => {
-                let home = frame.task(kill.only_task()?)?.cgroup.as_deref()?;
+                let home = frame.task(kill.only_task()?)?.freezer_path()?;
                 frozen_above(frame, home).map(|cgroup| Action::Thaw { cgroup })
             }
         },

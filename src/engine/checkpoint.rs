@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
 /// Changes with the layout of [`State`].
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 /// Bytes in front: which rules made it.
 const PRINT_BYTES: usize = 8;
 /// Bytes that a checkpoint may unpack to.

@@ -177,6 +177,8 @@ pub struct Task {
     pub vsize_bytes: u64,
     /// Cgroup path: of the memory hierarchy where that is not `/`, else of the first hierarchy where it is not.
     pub cgroup: Option<Text>,
+    /// Cgroup path in the v1 freezer hierarchy, where that is neither `/` nor `cgroup`.
+    pub freezer: Option<Text>,
     /// Network namespace; `None` when unreadable.
     pub netns: Option<NetnsId>,
     /// Its pid inside its innermost pid namespace when that is not ours (1 = a container's init).
@@ -193,6 +195,12 @@ pub struct Task {
 impl Task {
     /// Rows of [`Task::awake`] at most, so that a snapshot follows the variety of the host, not its crowd.
     pub const AWAKE_MAX: usize = 64;
+
+    /// The cgroup whose freezer holds it.
+    #[must_use]
+    pub fn freezer_path(&self) -> Option<&str> {
+        self.freezer.as_deref().or(self.cgroup.as_deref())
+    }
 
     /// Whether it is dead and waits for its parent. A zombie leader whose other threads live on is not.
     #[must_use]

@@ -17,6 +17,7 @@ pub const ALL: &[Case] = &[
     case("reap: the parent listens", reap),
     case("reap: the parent does not", reap_in_vain),
     case("many: confirmed by their number", many),
+    root("cgroup: confirmed by its processes", &[], many_in_cgroup),
     case("read-only", read_only),
     case("foreign /proc", foreign),
     root("sockets destroyed", &[], sockets),
@@ -160,6 +161,27 @@ fn forbidden(options: Options, roots: &Roots, why: &str) -> Result<String, Strin
     } else {
         Err(format!("{:?}", running.proposal))
     }
+}
+
+fn many_in_cgroup() -> Result<String, String> {
+    let cgroup = Cgroup::make(v2(), "many")?;
+    let victims: Vec<Victim> = (0..6).map(|_| Victim::start(&["sleep", "in-cgroup"])).collect();
+    for victim in &victims {
+        cgroup.put(victim.pid());
+    }
+    let mut act = kit::act();
+    let key = act.cgroup_key(&cgroup.path).ok_or("the cgroup is not found")?;
+    let prepared = act.propose(&Action::KillCgroup { cgroup: key }, Vec::new(), None);
+    if prepared.proposal.confirm.as_deref() != Some("6") {
+        return Err(format!("to be confirmed by {:?}", prepared.proposal.confirm));
+    }
+    let seen = kit::carry_out_until(&mut act, prepared, |seen| {
+        seen.plans.first().and_then(|p| p.outcome.as_ref()).is_some_and(|o| o.settled)
+    });
+    if !cgroup.procs().is_empty() {
+        return Err(format!("{:?} live on", cgroup.procs()));
+    }
+    kit::told(&seen.plans[0], OutcomeKind::Exited)
 }
 
 fn read_only() -> Result<String, String> {

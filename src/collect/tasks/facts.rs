@@ -35,6 +35,7 @@ pub(super) struct Facts {
     pub inner_pid: Option<u32>,
     pub swap_bytes: Option<u64>,
     pub cgroup: Option<Text>,
+    pub freezer: Option<Text>,
     pub netns: Option<NetnsId>,
     pub fds: Option<u64>,
     pub fd_limit: Option<u64>,
@@ -51,6 +52,7 @@ impl Facts {
         task.inner_pid = self.inner_pid;
         task.swap_bytes = self.swap_bytes;
         task.cgroup.clone_from(&self.cgroup);
+        task.freezer.clone_from(&self.freezer);
         task.netns = self.netns;
         task.fds = self.fds;
         task.fd_limit = self.fd_limit;
@@ -166,9 +168,13 @@ impl Refresh {
     fn seldom(&mut self, facts: &mut Facts, who: Who<'_>, reads: &mut Reads) {
         if let Ok(text) = reads.files.read(&[who.base, b"/cgroup"], &mut self.text)
             && let Some(path) = status::cgroup_path(text)
-            && facts.cgroup.as_deref().map(str::as_bytes) != Some(path)
         {
-            facts.cgroup = Some(reads.interned.get(path));
+            let freezer = status::freezer_path(text).filter(|other| *other != path);
+            for (known, now) in [(&mut facts.cgroup, Some(path)), (&mut facts.freezer, freezer)] {
+                if known.as_deref().map(str::as_bytes) != now {
+                    *known = now.map(|path| reads.interned.get(path));
+                }
+            }
         }
         if who.kind == TaskKind::Kernel {
             return;

@@ -110,6 +110,13 @@ pub(crate) fn cgroup_path(text: &[u8]) -> Option<&[u8]> {
     preferred.or(first).or(any.then_some(b"/"))
 }
 
+/// The path in the v1 freezer hierarchy of a `/proc/PID/cgroup`; `None` for `/`, and where there is none.
+pub(super) fn freezer_path(text: &[u8]) -> Option<&[u8]> {
+    let is_freezer = |controllers: &[u8]| controllers.split(|&b| b == b',').any(|c| c == b"freezer");
+    let (_, path) = cgroup_lines(text).find(|(controllers, _)| is_freezer(controllers))?;
+    (path != b"/").then_some(path)
+}
+
 /// The lines of `/proc/PID/cgroup` as controllers (empty for v2) and path; a path may itself hold colons.
 pub(crate) fn cgroup_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     lines(text).filter_map(|line| {
@@ -207,6 +214,8 @@ mod tests {
         assert_eq!(cgroup_path(b"4:memory:/gone (deleted)\n0::/\n"), Some(&b"/gone"[..]));
         assert_eq!(cgroup_path(b"4:memory:/\n0::/\n"), Some(&b"/"[..]));
         assert_eq!(cgroup_path(b""), None);
+        assert_eq!(freezer_path(b"7:memory:/a\n5:cpuset,freezer:/ice\n0::/\n"), Some(&b"/ice"[..]));
+        assert_eq!((freezer_path(v1), freezer_path(b"5:freezer:/\n")), (None, None));
     }
 
     #[test]

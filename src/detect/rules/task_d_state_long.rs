@@ -186,6 +186,10 @@ mod tests {
         s.world.in_cgroup(frozen, "/frozen");
         s.world.cgroup("/frozen").frozen = Some(true);
         s.world.blocked(frozen, "do_nanosleep", 1);
+        let elsewhere = s.world.task(53, "job");
+        s.world.in_cgroup(elsewhere, "/web");
+        s.world.row(elsewhere).freezer = Some("/frozen".into());
+        s.world.blocked(elsewhere, "do_nanosleep", 1);
         let kthread = s.world.task(52, "driver");
         s.world.row(kthread).kthread = true;
         s.world.blocked(kthread, "msleep", 1);

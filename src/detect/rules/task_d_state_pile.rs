@@ -27,7 +27,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
 
 /// A frozen cgroup's tasks stand in D on v1: that is no trouble of theirs.
 pub(super) fn is_frozen(look: &Look<'_>, task: &Task) -> bool {
-    task.cgroup.as_ref().and_then(|path| look.cgroup(path)).is_some_and(|c| c.frozen == Some(true))
+    task.freezer_path().and_then(|path| look.cgroup(path)).is_some_and(|c| c.frozen == Some(true))
 }
 
 fn measure(look: &Look<'_>, out: &mut Measures) {

@@ -20,11 +20,12 @@ pub(super) fn lines(frame: &Frame, task: &Task, known: &TaskFacts, detail: Optio
         lines.push(stack(wait));
     }
     let frozen = frozen(frame, task).filter(|_| seen.iter().all(|wait| wait.kind != WaitFor::FrozenCgroup));
-    lines.extend(frozen.map(|cgroup| {
-        let line = Line::default().with(Role::Warn, "its cgroup is frozen: ");
+    let thaw = frozen.map(|cgroup| {
+        let line = Line::default().with(Role::Warn, "the thaw of its cgroup, which is frozen: ");
         line.text(path_name(frame, &cgroup.key.path)).to(Target::Subject(Subject::Cgroup(cgroup.key.clone())))
-    }));
-    block("waits for", lines)
+    });
+    // Until then nothing else that it waits for matters.
+    block("waits for", thaw.into_iter().chain(lines))
 }
 
 /// The waits of the threads that every look knows, while the detail has not come.
@@ -172,5 +173,5 @@ fn stack(wait: &Wait) -> Line {
 
 /// The frozen cgroup it is in.
 fn frozen<'f>(frame: &'f Frame, task: &Task) -> Option<&'f Cgroup> {
-    frame.cgroup(task.cgroup.as_deref()?).filter(|c| c.frozen == Some(true))
+    frame.cgroup(task.freezer_path()?).filter(|c| c.frozen == Some(true))
 }
