@@ -100,6 +100,7 @@ fn decode(bencher: Bencher<'_, '_>) {
 fn checkpoint(bencher: Bencher<'_, '_>) {
     let mut engine = Engine::new(EngineOptions::default());
     LOOKS.iter().for_each(|look| drop(engine.step(look.clone())));
+    eprintln!("a checkpoint after {} samples: {} bytes", LOOKS.len(), engine.checkpoint(LOOKS.last().unwrap()).len());
     bencher.bench_local(|| engine.checkpoint(LOOKS.last().unwrap()));
 }
 
