@@ -368,12 +368,12 @@ fn the_live_screen_goes_back_in_its_last_minutes() {
 
 #[test]
 fn the_ring_is_saved_with_its_marks() {
-    let mut t = Terminal::start(&[], "xterm-256color");
+    let mut t = Terminal::start(&["--read-only"], "xterm-256color");
     t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
     t.press("mhere it was\r");
     t.wait_for("the mark", |s| s.contents().contains("marked"));
     t.press("w");
-    t.wait_for("where it is", |s| s.contents().contains("saved the last"));
+    t.wait_for("where it is", |s| s.contents().contains("saved the last") && s.contents().contains("/ring-"));
     let saved = t.written("ring-", ".whytop");
     t.press("q");
     assert!(t.end().success());
@@ -389,10 +389,10 @@ fn the_ring_is_saved_with_its_marks() {
 
 #[test]
 fn it_records_to_one_file_and_a_second_is_refused() {
-    let mut t = Terminal::start(&[], "xterm-256color");
+    let mut t = Terminal::start(&["--read-only"], "xterm-256color");
     t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
     t.press("r");
-    t.wait_for("the sign in the header", |s| s.contents().contains("REC"));
+    t.wait_for("the sign in the header", |s| s.contents().contains("●REC"));
     let files = t.written("host", ".whytop");
     let [file] = &files[..] else { panic!("{files:?}") };
     let other = std::process::Command::new(env!("CARGO_BIN_EXE_whytop")).arg("record").arg(file).output().unwrap();
@@ -423,8 +423,8 @@ fn it_records_to_one_file_and_a_second_is_refused() {
 #[test]
 fn pictures_of_any_screen_are_saved_also_of_a_recording() {
     let file = recording(0..0);
-    for args in [vec![], vec!["replay", file.path().to_str().unwrap()]] {
-        let is_replay = !args.is_empty();
+    for args in [vec!["--read-only"], vec!["replay", file.path().to_str().unwrap()]] {
+        let is_replay = args.len() > 1;
         let mut t = Terminal::start(&args, "xterm-256color");
         t.wait_for("the screen", |s| s.contents().contains(if is_replay { "REPLAY" } else { "LIVE" }));
         t.press("5P");
@@ -450,7 +450,7 @@ fn pictures_of_any_screen_are_saved_also_of_a_recording() {
 struct Mounted(PathBuf);
 
 impl Mounted {
-    /// Runs `how` in the directory of `t`, with the place below it as the last word; `None` where nothing can be mounted.
+    /// Runs `how` with the place, which is `$1`, as the last word; `None` where nothing can be mounted.
     fn new(t: &Terminal, how: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("SKIPPED: needs root to mount");
@@ -458,7 +458,8 @@ impl Mounted {
         }
         let mounted = Self(t.state.path().join("whytop"));
         std::fs::create_dir(&mounted.0).unwrap();
-        sh(&format!("cd {}; {how} {}", t.state.path().display(), mounted.0.display()));
+        let place = mounted.0.display();
+        sh(&format!("set -- {place}; {how} {place}"));
         Some(mounted)
     }
 
@@ -482,16 +483,21 @@ fn sh(script: &str) {
 
 #[test]
 fn a_frozen_disk_holds_up_neither_keys_nor_the_end() {
-    let mut t = Terminal::start(&[], "xterm-256color");
-    let disk = "truncate -s 32M disk; mkfs.ext4 -q -F disk; mount -o loop disk";
+    let mut t = Terminal::start(&["--read-only"], "xterm-256color");
+    // In memory, so that a busy disk below it plays no part.
+    let disk = "d=$(mktemp -p /dev/shm); truncate -s 32M $d; mkfs.ext4 -q -F $d; mount -o loop $d \"$1\"; rm $d; :";
     let Some(mounted) = Mounted::new(&t, disk) else { return };
     t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
     mounted.freeze("-f");
-    t.press("r");
-    t.press("w");
-    t.wait_for("its word", |s| s.contents().contains("does not answer"));
-    t.press("Pw");
-    t.wait_for("another", |s| s.contents().contains("every process that writes waits"));
+    for (key, word) in [
+        ("w", "saves the last"),
+        ("P", "saves the screen"),
+        ("w", "every process that writes waits"),
+        ("r", "the disk has not answered"),
+    ] {
+        t.press(key);
+        t.wait_for(word, |s| s.contents().contains(word));
+    }
     for (key, shows) in [("3", "trouble  all"), ("5", "OF RAM")] {
         t.press(key);
         t.wait_for("that keys answer", |s| s.contents().contains(shows));
@@ -503,21 +509,21 @@ fn a_frozen_disk_holds_up_neither_keys_nor_the_end() {
     assert!(told.contains("saves the last") && told.contains("when it does"), "{told}");
     mounted.freeze("-u");
     // The processes that were left behind write what they have.
-    let saved = |t: &Terminal| {
-        let (ring, picture) = (t.written("ring-", ".whytop"), t.written("screen-", ".txt"));
-        let is_whole = |file: &PathBuf| Reader::open(file).is_ok_and(|reader| reader.is_closed());
-        ring.first().is_some_and(is_whole) && !picture.is_empty() && t.written("host", "").iter().any(is_whole)
-    };
-    let start = whytop::collect::now();
-    while !saved(&t) {
-        assert!(whytop::collect::now().since(start) < PATIENCE.as_secs_f64(), "nothing is written after the thaw");
-        std::thread::sleep(Duration::from_millis(50));
+    let is_whole = |file: &PathBuf| Reader::open(file).is_ok_and(|reader| reader.is_closed());
+    for begins in ["ring-", "host", "screen-"] {
+        let start = whytop::collect::now();
+        let is_there = |file: &PathBuf| begins == "screen-" || is_whole(file);
+        while !t.written(begins, "").iter().any(is_there) {
+            let waited_s = whytop::collect::now().since(start);
+            assert!(waited_s < PATIENCE.as_secs_f64(), "no {begins} after the thaw: {:?}; {told}", t.written("", ""));
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
 #[test]
 fn a_full_disk_is_told_and_nothing_is_left_on_it() {
-    let mut t = Terminal::start(&[], "xterm-256color");
+    let mut t = Terminal::start(&["--read-only"], "xterm-256color");
     let Some(_mounted) = Mounted::new(&t, "mount -t tmpfs -o size=4k none") else { return };
     t.wait_for("the live screen", |s| s.contents().contains("LIVE"));
     t.press("w");

@@ -89,6 +89,11 @@ impl Tape {
         &self.path
     }
 
+    /// Whether the file has been opened.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Bytes of the file, when last heard of.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -97,8 +97,10 @@ impl Recorder {
     /// What the header shows.
     pub fn shown(&self) -> Option<RecorderState> {
         match &self.state {
-            State::On(tape) => Some(RecorderState { bytes: tape.bytes(), is_well: tape.is_well() }),
-            State::Idle(_) | State::Ending(..) => None,
+            State::On(tape) if tape.is_open() || !tape.is_well() => {
+                Some(RecorderState { bytes: tape.bytes(), is_well: tape.is_well() })
+            }
+            State::Idle(_) | State::On(_) | State::Ending(..) => None,
         }
     }
 
