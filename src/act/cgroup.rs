@@ -154,7 +154,7 @@ impl Group {
             plan.reasons.insert(0, why);
         } else {
             plan.decision = if count == 0 { Decision::Allowed } else { Decision::Confirm };
-            plan.reasons.push(format!("{count} processes end by SIGKILL, none of them can tidy up").into());
+            plan.reasons.push(format!("{} by SIGKILL, none can tidy up", count_words(count, "ends", "end")).into());
         }
         plan.reasons.push(format!("by {}", method.words()).into());
         plan
@@ -337,8 +337,8 @@ impl Group {
             plan.reasons.push(format!("it is frozen from above, at {above}").into());
             plan.advice.push(format!("thaw that: whytop kill --thaw {above}").into());
         } else {
-            plan.reasons
-                .push(format!("{} processes go on, with every signal that waited for them", members.len()).into());
+            let goes_on = count_words(members.len(), "goes on", "go on");
+            plan.reasons.push(format!("{goes_on}, with every signal that waited").into());
         }
         if let Target::Cgroup(CgroupTarget { container: Some(name), .. }) = &plan.target {
             plan.advice.push(format!("if it was paused by its runtime, tell that: docker unpause {name}").into());
@@ -355,7 +355,7 @@ impl Group {
     /// Whether it runs now.
     pub fn thawing(&self) -> Thawing {
         if !self.is_frozen() {
-            return Thawing::Done(format!("thawed: {} processes go on", self.members().len()).into());
+            return Thawing::Done(format!("thawed: {}", count_words(self.members().len(), "goes on", "go on")).into());
         }
         match self.frozen_from() {
             Some(above) => Thawing::Not(format!("still frozen from above, at {above}").into()),
@@ -423,4 +423,8 @@ fn condition(proc: BorrowedFd<'_>, pid: u32) -> Option<(bool, TaskState)> {
     io::read_at(proc, format!("{pid}/status"), &mut text).ok()?;
     let state = status::pairs(&text).find(|(key, _)| *key == b"State").and_then(|(_, value)| value.first().copied())?;
     Some((status::parse(&text).sigkill_pending?, TaskState::from_letter(state)))
+}
+/// `1 process ends`, `7 processes end`.
+fn count_words(count: usize, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 process {one}") } else { format!("{count} processes {more}") }
 }
