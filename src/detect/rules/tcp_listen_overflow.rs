@@ -81,9 +81,11 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let port = ports(case.look).remove(&key)?;
+    let told_apart = case.look.netns(key.netns).is_some_and(|n| n.counters.get(DROPS).is_some());
     let syn_full = port.syn_recv as f64 >= (syn_room(case, &key, &port) * case.knob("syn_share")).max(8.0);
     let drops = match port.drops {
-        Some(_) => case.grown_lately("drops") >= 1.0,
+        // The socket counts whatever it drops, a stray reset too; the namespace counts connections, of all its listeners.
+        Some(_) => case.grown_lately("drops") >= 1.0 && (!told_apart || case.grown_lately(DROPS) >= 1.0),
         None => case.grown_lately(DROPS) >= 1.0 && (port.full || syn_full),
     };
     let cookies = case.grown_lately(COOKIES) >= 1.0 && syn_full;
@@ -225,6 +227,17 @@ mod tests {
         s.silent();
         s.world.sockets.listeners[0].drops = Some(0);
         s.secs(3);
+        s.silent();
+    }
+
+    #[test]
+    fn a_packet_that_was_no_connection_is_no_drop() {
+        let mut s = web(0, 0);
+        for n in 0..5 {
+            s.world.netns().counters = counters(&[("TcpExtListenDrops", 3)]);
+            s.world.sockets.listeners[0].drops = Some(n);
+            s.secs(1);
+        }
         s.silent();
     }
 
