@@ -97,8 +97,8 @@ pub(super) const DYING: f64 = 1000.0;
 /// Slow growth must last so long.
 pub(super) const SLOW_S: f64 = 600.0;
 
-/// Less than this is no growth, however small the host: a few dozen tasks started and their stacks.
-const RISE_MIN: f64 = (4_u64 << 20) as f64;
+/// Less than this is no growth, however small the host: a few dozen tasks started and their stacks, a thousand connections.
+const RISE_MIN: f64 = (16_u64 << 20) as f64;
 
 /// Growth per second that is fast over the window, or slow over ten minutes, by the rule's `per_min` and
 /// `slow_per_min`. `trend` gives the trend since a moment.
