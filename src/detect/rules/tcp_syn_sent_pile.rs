@@ -20,6 +20,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
         ("tcp.syn_sent_pile", Join::Remote),
         ("task.thread_growth", Join::Task),
         ("task.memory_growth", Join::Task),
+        ("task.d_state_long", Join::Task),
         ("task.hung", Join::Task),
         ("tcp.port_exhaustion", Join::Remote),
         ("cgroup.pids_limit", Join::Cgroup),
