@@ -149,8 +149,16 @@ fn udp_deaf(port: u16) {
 
 fn idle_threads(count: usize) {
     name("crowd-threads");
+    // One after the other: thousands that start at once hang in D for their address space's lock.
+    let (go, begun) = std::sync::mpsc::channel();
     for _ in 1..count {
-        thread::Builder::new().stack_size(64 << 10).spawn(|| forever()).expect("thread");
+        let go = go.clone();
+        let idle = move || {
+            go.send(()).expect("heard");
+            forever()
+        };
+        thread::Builder::new().stack_size(64 << 10).spawn(idle).expect("thread");
+        begun.recv().expect("begun");
     }
     ready();
     forever()

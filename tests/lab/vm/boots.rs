@@ -43,7 +43,9 @@ const BASE: Boot = Boot {
 pub const BOOTS: &[Boot] = &[
     Boot {
         name: "v2",
-        works: &[Calm(calm::IDLE), Trouble(cgroup_limits::PARENT_OOM), Trouble(cgroup_limits::LIMITS)],
+        modules: &["tcp_diag", "udp_diag", "virtio_pci", "virtio_blk"],
+        disks: &[Disk::Ext4],
+        works: &[Calm(calm::LOADED), Trouble(cgroup_limits::PARENT_OOM), Trouble(cgroup_limits::LIMITS)],
         ..BASE
     },
     Boot {

@@ -116,7 +116,7 @@ impl Machine {
             .arg(&kernel.image)
             .arg("-initrd")
             .arg(&initrd)
-            .args(["-append", &format!("console=ttyS0 panic=-1 {}", spec.append)])
+            .args(["-append", &format!("{KERNEL} {}", spec.append)])
             .args(spec.qemu)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -204,6 +204,10 @@ impl Drop for Machine {
         self.kill();
     }
 }
+
+/// Of the kernel's messages the console, which is slow, gets warnings and worse alone. What holds off attacks on a
+/// processor takes an emulated one's time.
+const KERNEL: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off";
 
 /// `kvm` where the processor gives it to this machine, else software emulation. A `/dev/kvm` alone means little: under
 /// some hypervisors it is there and takes minutes for a boot.

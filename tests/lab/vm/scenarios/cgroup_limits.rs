@@ -1,7 +1,8 @@
 //! Cgroups at their limits, on the unified tree alone and on v1 hierarchies alone.
 
 use crate::actors::{forever, ready};
-use crate::kit::{Cleanup, Expect, Scenario, Stage};
+use crate::kit::{Cleanup, Expect, Scenario, Stage, whytop};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -24,20 +25,15 @@ pub const PARENT_OOM: Scenario = Scenario {
     ..Scenario::BASE
 };
 
-/// At once: a cgroup at `memory.high` (v2), one out of pids, one held back by its CPU quota, and a frozen one, of which
-/// nothing may be said.
+/// At once: a cgroup at `memory.high` (v2), one that a fork bomb fills, one held back by its CPU quota, and a frozen one, of
+/// which nothing may be said. The bomb ends by `whytop kill`.
 pub const LIMITS: Scenario = Scenario {
     name: "throttled_out_of_pids_and_frozen",
     root: true,
-    actors: &[
-        ("guest-eats-in", eats_in),
-        ("guest-forks-in", forks_in),
-        ("spins-in", spins_in),
-        ("sleeps-in", sleeps_in),
-    ],
+    actors: &[("guest-eats-in", eats_in), ("bomb-in", bomb_in), ("spins-in", spins_in), ("sleeps-in", sleeps_in)],
     stage: limits,
     expects: |_| {
-        let refused = |f: &serde_json::Value| f["limit"] == 20.0;
+        let refused = |f: &Value| f["limit"] == 20.0;
         let mut all = vec![
             Expect::warning("cgroup.pids_limit").cgroup("lab-pids").that("its limit", refused),
             Expect::warning("cgroup.cpu_throttled").cgroup("lab-cpu"),
@@ -123,7 +119,8 @@ fn limits() -> Stage {
         write(&cpu.join("cpu.cfs_quota_us"), "10000");
     }
     stage.actor(&["spins-in", cpu.to_str().expect("utf-8")]);
-    stage.actor(&["guest-forks-in", pids.to_str().expect("utf-8")]);
+    stage.actor(&["bomb-in", pids.to_str().expect("utf-8")]);
+    stage.release.push(Cleanup(Some(Box::new(move || kill_all(&pids)))));
     stage.actor(&["sleeps-in", frozen.to_str().expect("utf-8")]);
     let (file, freeze, thaw) =
         if is_v2() { ("cgroup.freeze", "1", "0") } else { ("freezer.state", "FROZEN", "THAWED") };
@@ -147,16 +144,33 @@ fn spins_in(args: &[&str]) {
     while std::hint::black_box(true) {}
 }
 
-/// Asks for more tasks than its cgroup may have, again and again.
-fn forks_in(args: &[&str]) {
+/// Forks, as its children do, whatever its cgroup allows.
+#[expect(unsafe_code, reason = "no wrapper forks")]
+fn bomb_in(args: &[&str]) {
     enter(args[0]);
     ready();
-    let mut threads = 0;
-    loop {
-        let started = std::thread::Builder::new().stack_size(64 << 10).spawn(|| forever());
-        threads += u32::from(started.is_ok());
-        assert!(threads < 20, "the limit holds");
-        sleep(Duration::from_millis(200));
+    // SAFETY: this process has one thread; it and its children do nothing from here on but these system calls.
+    unsafe {
+        loop {
+            libc::fork();
+            libc::usleep(100_000);
+        }
+    }
+}
+
+/// Nothing in a cgroup outlives `whytop kill`, though all in it fork.
+fn kill_all(group: &Path) {
+    let path = group.to_str().expect("utf-8");
+    let out = whytop(&["kill", "--cgroup", path, "--yes", "--json"]).output().expect("run whytop");
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+    let procs = std::fs::read_to_string(group.join("cgroup.procs")).expect("a cgroup");
+    let way = if is_v2() { "cgroup.kill" } else { "stop, kill, until empty" };
+    let planned = said["plans"][0]["reasons"].to_string().contains(way);
+    let done = out.status.success() && planned && said["plans"][0]["outcome"]["result"] == "exited";
+    if !done || !procs.is_empty() {
+        let text = format!("a fork bomb was killed: {}\n{said:#}\nleft: {procs}", out.status);
+        // The stage may be ending for another failure, and only one can be told.
+        if std::thread::panicking() { println!("{text}") } else { panic!("{text}") }
     }
 }
 

@@ -84,8 +84,7 @@ pub const PIDS: Scenario = Scenario {
         let pids = Expect::warning("task.pid_exhaustion").host();
         vec![pids.that("of pid_max", |f| f["limit"] == 4096.0).that("who has them", names_it)]
     },
-    // Thousands of threads that start at once contend for one address space.
-    may_say: &["task.thread_growth", "slab.growth", "slab.unreclaimable", "task.d_state_long"],
+    may_say: &["task.thread_growth", "slab.growth", "slab.unreclaimable"],
     ..Scenario::BASE
 };
 

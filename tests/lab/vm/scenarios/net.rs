@@ -1,8 +1,8 @@
 //! Trouble with what the network shares machine-wide.
 
-use crate::actors::{forever, loopback, name, number, ready};
+use crate::actors::{loopback, name, number, ready};
 use crate::kit::{Expect, Scenario, Stage, may, must, until};
-use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketType, sockopt};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -47,6 +47,7 @@ pub const TCP_MEM: Scenario = Scenario {
         let mut stage = Stage::default();
         stage.pid = stage.actor(&["unread", "7200", "200"]);
         stage.actor(&["orphans", "7300"]);
+        log_all(&mut stage);
         sysctl(&mut stage, "net/ipv4/tcp_mem", "60 90 120");
         stage
     },
@@ -61,8 +62,10 @@ pub const ORPHANS: Scenario = Scenario {
     root: true,
     stage: || {
         let mut stage = Stage::default();
+        log_all(&mut stage);
         sysctl(&mut stage, "net/ipv4/tcp_max_orphans", "16");
-        stage.pid = stage.actor(&["orphans", "7300"]);
+        // Of little memory each: it is their number that counts.
+        stage.pid = stage.actor(&["orphans", "7300", "8192"]);
         stage
     },
     expects: |_| vec![Expect::critical("tcp.memory_pressure"), Expect::critical("kmsg.tcp_orphans")],
@@ -84,13 +87,20 @@ pub const CARD_STUCK: Scenario = Scenario {
         stage.undo(|| may("ip", &["link", "set", "eth0", "down"]));
         stage.owns("eth0");
         stage.pid = stage.actor(&["sends-all", "10.5.0.2"]);
-        until("the kernel says so", || must("dmesg", &[]).contains("NETDEV WATCHDOG"));
+        stage.stands_when(|| must("dmesg", &[]).contains("NETDEV WATCHDOG"));
         stage
     },
+    // The kernel looks at the queue every five seconds, and says so once it has stood for as long.
+    look: "13s",
     expects: |_| vec![Expect::critical("kmsg.netdev_watchdog").about(|s| s["kind"] == "iface" && s["name"] == "eth0")],
     may_say: &["slab.unreclaimable", "net.qdisc_drops", "net.nic_drops", "udp.sndbuf_errors", "net.link_saturated"],
     ..Scenario::BASE
 };
+
+/// The kernel logs ten lines in five seconds, then none: after a burst a look might meet none. Ten in every second it is.
+fn log_all(stage: &mut Stage) {
+    sysctl(stage, "net/core/message_cost", "1");
+}
 
 fn sysctl(stage: &mut Stage, key: &str, value: &str) {
     let path = Path::new("/proc/sys").join(key);
@@ -244,6 +254,10 @@ fn orphans(args: &[&str]) {
     loop {
         let (Ok(mut near), Ok((far, _))) = (TcpStream::connect(at), listener.accept()) else { continue };
         near.set_nonblocking(true).expect("never waits");
+        if let [_, bytes] = args {
+            sockopt::set_socket_send_buffer_size(&near, number(bytes)).expect("a small buffer");
+            sockopt::set_socket_recv_buffer_size(&far, number(bytes)).expect("a small buffer");
+        }
         while near.write_all(&[0; 16 << 10]).is_ok() {}
         deaf.push(far);
         drop(near);
@@ -254,7 +268,7 @@ fn orphans(args: &[&str]) {
     }
 }
 
-/// Many sockets that send as much as they may.
+/// Many sockets that send as much as they may, and the kernel told to warn anew of what it warns of once.
 fn sends_all(args: &[&str]) {
     name("sender");
     for _ in 0..40 {
@@ -267,5 +281,8 @@ fn sends_all(args: &[&str]) {
         });
     }
     ready();
-    forever()
+    loop {
+        std::fs::write("/sys/kernel/debug/clear_warn_once", "1").expect("debugfs");
+        sleep(Duration::from_secs(1));
+    }
 }
