@@ -21,7 +21,7 @@ use whytop::record::{Header, Log, Note, Reader, Writer};
 use whytop::snapshot::{Host, Moment, Section, Snapshot};
 
 /// Longest wait for something to appear; a busy machine is slow, a broken program is never in time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Terminal {
     master: Box<dyn MasterPty + Send>,
@@ -294,7 +294,8 @@ fn a_dumb_terminal_gets_text() {
     terminal.wait_for("a word on it", |s| s.contents().contains("TERM is dumb"));
     assert_eq!(terminal.end().exit_code(), 0);
     let text = String::from_utf8_lossy(&terminal.drawn);
-    assert!(text.contains("looked for 5."), "{text}");
+    let looked_s = text.split_once("looked for ").and_then(|(_, rest)| rest.split_once(' ')?.0.parse::<f64>().ok());
+    assert!(looked_s.is_some_and(|s| s >= 5.0), "{text}");
 }
 
 /// A recording of two minutes from 10:00:00 UTC on, of a host that has nothing, without some seconds of it.
