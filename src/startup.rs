@@ -54,10 +54,11 @@ impl Startup {
     }
 }
 
-/// Prepares this process. Call it in `main` before any thread exists and before anything large is allocated.
+/// Prepares this process, for `screens` with the readers of drill-downs and plans. Call it in `main` before any thread
+/// exists and before anything large is allocated.
 #[must_use]
-pub fn prepare(roots: &Roots) -> Startup {
-    let (forked, readers) = fork_readers(roots);
+pub fn prepare(roots: &Roots, screens: bool) -> Startup {
+    let (forked, readers) = fork_readers(roots, screens);
     let steps = vec![
         Step { what: "readers", got: forked },
         Step { what: "spared by the OOM killer", got: spare_from_oom() },
@@ -69,8 +70,9 @@ pub fn prepare(roots: &Roots) -> Startup {
     Startup { readers, spare, steps }
 }
 
-/// Forks the pools of readers, those of the collectors first: what fails is missing, the others work.
-fn fork_readers(roots: &Roots) -> (Result<String, Gap>, Pools) {
+/// Forks the pools of readers, those of the collectors first: what fails is missing, the others work. Those that nobody
+/// would hold are not forked: they would end at once and stay as zombies.
+fn fork_readers(roots: &Roots, screens: bool) -> (Result<String, Gap>, Pools) {
     fn start<R: Request>(roots: &Roots, count: usize, failed: &mut Option<Errno>) -> Option<Readers<R>> {
         Readers::start_few(&roots.proc, count).map_err(|error| *failed = Some(error)).ok()
     }
@@ -78,12 +80,14 @@ fn fork_readers(roots: &Roots) -> (Result<String, Gap>, Pools) {
     let mut pools =
         Pools { tasks: start(roots, 3, &mut failed), files: start(roots, 3, &mut failed), ..Pools::default() };
     pools.names = start(roots, 1, &mut failed);
-    pools.deep = start(roots, 1, &mut failed);
-    pools.act_tasks = start(roots, 2, &mut failed);
-    pools.act_files = start(roots, 1, &mut failed);
+    if screens {
+        pools.deep = start(roots, 1, &mut failed);
+        pools.act_tasks = start(roots, 2, &mut failed);
+        pools.act_files = start(roots, 1, &mut failed);
+    }
     let forked = match failed {
         None => Ok(format!("{} processes", pools.pids().count())),
-        Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 11 processes")),
+        Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 11 processes more")),
     };
     (forked, pools)
 }

@@ -14,30 +14,33 @@ use std::sync::Arc;
 struct Picture {
     name: &'static str,
     story: &'static str,
+    at: &'static str,
     keys: &'static str,
     size: &'static str,
 }
 
-/// The time of every picture: near the end of the trouble.
-const AT: &str = "-10s";
-
 const fn picture(name: &'static str, story: &'static str, keys: &'static str) -> Picture {
-    Picture { name, story, keys, size: "120x36" }
+    Picture { name, story, at: "-10s", keys, size: "120x36" }
+}
+
+/// Of a story that ends before its recording's trouble does, with a kill.
+const fn at_its_kill(picture: &Picture) -> Picture {
+    Picture { at: "-22s", ..*picture }
 }
 
 const PICTURES: &[Picture] = &[
-    picture("story-a-syn-sent", "a-syn-sent", ""),
+    at_its_kill(&picture("story-a-syn-sent", "a-syn-sent", "")),
     picture("story-b-time-wait", "b-time-wait", ""),
-    picture("story-c-slab", "c-slab", ""),
+    at_its_kill(&picture("story-c-slab", "c-slab", "")),
     picture("story-d-oom-spiral", "d-oom-spiral", ""),
     picture("story-e-udp-drops", "e-udp-drops", ""),
-    picture("pane-tcp", "a-syn-sent", "2"),
+    Picture { at: "-24s", ..picture("pane-tcp", "a-syn-sent", "2") },
     picture("pane-tasks", "d-oom-spiral", "3"),
     picture("pane-cgroups", "d-oom-spiral", "4"),
-    picture("pane-memory", "c-slab", "5"),
+    at_its_kill(&picture("pane-memory", "c-slab", "5")),
     picture("pane-net", "e-udp-drops", "6"),
     picture("pane-log", "d-oom-spiral", "7"),
-    picture("task", "a-syn-sent", "2 Enter"),
+    Picture { at: "-24s", ..picture("task", "a-syn-sent", "2 Enter") },
     picture("help", "a-syn-sent", "?"),
 ];
 
@@ -47,7 +50,8 @@ fn root() -> &'static Path {
 
 fn drawn(picture: &Picture) -> String {
     let story = root().join("tests/fixtures/stories").join(format!("{}.wtr", picture.story));
-    let mut args = vec!["screen", "--from", story.to_str().unwrap(), "--at", AT, "--size", picture.size, "--svg"];
+    let mut args =
+        vec!["screen", "--from", story.to_str().unwrap(), "--at", picture.at, "--size", picture.size, "--svg"];
     args.extend(["--keys", picture.keys]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_whytop"));
     let output = command.args(args).env_clear().env("HOME", "/nonexistent").output().unwrap();

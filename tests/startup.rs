@@ -17,7 +17,7 @@ fn started() {
     if std::env::var_os("STARTED").is_none() {
         return;
     }
-    let startup = prepare(&Roots::default());
+    let startup = prepare(&Roots::default(), true);
     for step in &startup.steps {
         println!("step {}={}", step.what, if step.got.is_ok() { "got" } else { "missing" });
         assert!(step.got.as_ref().err().is_none_or(|gap| !gap.what.is_empty() && !gap.fix.is_empty()));

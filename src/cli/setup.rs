@@ -156,9 +156,21 @@ impl Host {
     /// # Errors
     /// Settings that can't be used.
     pub fn open(global: &Global) -> Result<Self, BadUse> {
+        Self::prepare(global, false)
+    }
+
+    /// The same for the live screens, which drill down and act.
+    ///
+    /// # Errors
+    /// Settings that can't be used.
+    pub fn open_for_screens(global: &Global) -> Result<Self, BadUse> {
+        Self::prepare(global, true)
+    }
+
+    fn prepare(global: &Global, screens: bool) -> Result<Self, BadUse> {
         let settings = Settings::load(global)?;
         let roots = Roots { proc: tree("--proc", &global.proc)?, sys: tree("--sys", &global.sys)? };
-        let startup = startup::prepare(&roots);
+        let startup = startup::prepare(&roots, screens);
         let pids = startup.readers.pids();
         let readers = pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect();
         Ok(Self { settings, roots, startup, readers })

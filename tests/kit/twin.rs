@@ -55,7 +55,7 @@ impl Recorded {
 /// last. Frames and pictures that were compared; a panic where two differ.
 pub fn compare_this_host(span: Duration) -> (usize, usize) {
     let options = SamplerOptions { interval: Duration::from_millis(500), max_cpu_pct: 100.0, eager: true, only: false };
-    let mut startup = whytop::startup::prepare(&Roots::default());
+    let mut startup = whytop::startup::prepare(&Roots::default(), false);
     let readers = std::mem::take(&mut startup.readers);
     let mut source = Live::new(Sampler::start(Roots::default(), options, 512 * 1024, readers));
     let start = now();

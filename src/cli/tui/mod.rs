@@ -52,7 +52,7 @@ enum End {
 /// The live screens, or `why` as text where they can't be drawn.
 ///
 /// # Errors
-/// As [`Host::open`]; and when the terminal can't be taken, or is lost.
+/// As [`Host::open_for_screens`]; and when the terminal can't be taken, or is lost.
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(why_not) = unfit() {
         super::out::tell(&format!("whytop: {why_not}: no live screens, this is `whytop why`\n"));
@@ -63,7 +63,7 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
     // Before any thread, and before what `open` opens.
     let writers = Files::fork();
     let pids = writers.iter().filter_map(|helper| Pid::from_raw(i32::try_from(helper.pid).ok()?)).collect();
-    let mut host = Host::open(global)?;
+    let mut host = Host::open_for_screens(global)?;
     let wishes = channel();
     let keep = wishes.0.clone();
     let hands = Hands::start(&mut host, move |record| {

@@ -97,16 +97,19 @@ pub(super) const DYING: f64 = 1000.0;
 /// Slow growth must last so long.
 pub(super) const SLOW_S: f64 = 600.0;
 
-/// Less than this is no growth, however small the host: a few dozen tasks started and their stacks, a thousand connections.
+/// Less than this is no growth, however small the host: over the window a thousand connections, over ten minutes a few
+/// dozen tasks and their stacks.
 const RISE_MIN: f64 = (16_u64 << 20) as f64;
+const SLOW_RISE_MIN: f64 = (4_u64 << 20) as f64;
 
 /// Growth per second that is fast over the window, or slow over ten minutes, by the rule's `per_min` and
 /// `slow_per_min`. `trend` gives the trend since a moment.
 pub(super) fn steady_growth(case: &Case<'_>, ram: f64, trend: impl Fn(Moment) -> Option<Trend>) -> Option<f64> {
     let grows =
-        |t: &Trend, knob: &str| t.grows() && t.rise >= RISE_MIN && t.per_s * 60.0 >= ram * case.knob(knob);
-    let fast = trend(case.look.trend_from()).filter(|t| grows(t, "per_min"));
-    let slow = || trend(earlier(case.look.at(), SLOW_S)).filter(|t| t.span_s >= SLOW_S * 0.95 && grows(t, "slow_per_min"));
+        |t: &Trend, min: f64, knob: &str| t.grows() && t.rise >= min && t.per_s * 60.0 >= ram * case.knob(knob);
+    let fast = trend(case.look.trend_from()).filter(|t| grows(t, RISE_MIN, "per_min"));
+    let lasts = |t: &Trend| t.span_s >= SLOW_S * 0.95 && grows(t, SLOW_RISE_MIN, "slow_per_min");
+    let slow = || trend(earlier(case.look.at(), SLOW_S)).filter(lasts);
     fast.or_else(slow).map(|t| t.per_s)
 }
 

@@ -104,6 +104,8 @@ fn supervisor(args: &[&str]) {
 fn worker(args: &[&str]) {
     let [volume, kind, n] = args else { panic!("worker VOLUME KIND N") };
     name("java");
+    // The supervisor is small, and chosen only where nothing else has grown yet.
+    std::fs::write("/proc/self/oom_score_adj", "500").expect("to be chosen before the supervisor");
     let mut held: Vec<Vec<u8>> = Vec::new();
     if *kind == "eats-and-writes" {
         held.push(vec![1; 24 << 20]);

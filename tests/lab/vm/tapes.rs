@@ -49,7 +49,7 @@ pub fn make(dir: &str, names: &[String]) {
         let lab = format!("WHYTOP_LAB_PLAIN=1 exec /bin/lab --tape {}", tape.name);
         let run = format!("hostname {}; {mounts}; {lab}", tape.host);
         let modules = &["tcp_diag", "udp_diag", "virtio_pci", "virtio_blk", "veth", "sch_tbf"];
-        let spec = Spec { run: &run, disks: &[&disk, &volume], modules, ..Spec::new(tape.name) };
+        let spec = Spec { run: &run, disks: &[&disk, &volume], modules, memory_mb: 2048, ..Spec::new(tape.name) };
         let mut machine = Machine::boot(&spec).expect("a machine");
         machine.wait_for("recorded", SILENT_S).expect("the recording");
         while machine.line(SILENT_S).expect("the end of the machine").is_some() {}
