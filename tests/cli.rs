@@ -416,6 +416,17 @@ fn why_from_a_recording_says_what_happened_in_it() {
 }
 
 #[test]
+fn the_report_of_many_of_a_kind_tells_one_and_lists_the_others() {
+    let report = run(&["report", story_d().to_str().unwrap()]);
+    let text = out(&report);
+    assert!(
+        text.contains("\n19 more like it:\n") && text.contains("java(147) in 3f1c8a52d9e0 and 19 more |"),
+        "{text}"
+    );
+    assert!(text.lines().count() < 300, "{text}");
+}
+
+#[test]
 fn why_at_a_time_of_a_recording_says_what_was_true_then() {
     let (calm, status) = why_from(&story_d(), &["--at", "2026-11-22T08:57:18Z"]);
     assert_eq!((found(&calm), status, &calm["cost"]["samples"]), (vec![], Some(0), &1.into()));

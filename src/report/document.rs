@@ -1,12 +1,15 @@
 //! A report as a document: headings, sentences, tables and charts, before any markup.
 
 use super::reel::Reel;
-use super::summary::{Line, Report, Saying, Tale};
+use super::summary::{Line, Occasion, Report, Saying, Tale};
 use crate::view::num;
 use std::fmt::Write as _;
 
 /// Rows of the timeline at most: what a person reads.
 const TIMELINE_ROWS: usize = 60;
+
+/// So many findings of one kind in a story are each told in full.
+const PILE_FROM: usize = 3;
 
 /// One part of a document.
 #[derive(Clone, Debug)]
@@ -90,8 +93,24 @@ fn story<'a>(out: &mut Vec<Block<'a>>, number: usize, tale: &'a Tale) {
     let title = root.map_or_else(String::new, |r| format!("Story {number}: {} {}", r.id, r.subject));
     out.push(Block::Heading(2, title));
     for finding in &tale.findings {
-        saying(out, finding);
+        let of_kind = || tale.findings.iter().filter(|f| f.id == finding.id && !f.root);
+        let is_first = of_kind().next().is_some_and(|first| std::ptr::eq(first, finding));
+        if finding.root || is_first || of_kind().count() <= PILE_FROM {
+            saying(out, finding);
+        }
+        if is_first && of_kind().count() > PILE_FROM {
+            more(out, &of_kind().skip(1).collect::<Vec<_>>());
+        }
     }
+}
+
+/// Others of a kind that one has been told of in full.
+fn more<'a>(out: &mut Vec<Block<'a>>, others: &[&'a Saying]) {
+    out.push(Block::Text(format!("{} more like it:", others.len())));
+    let row = |f: &&Saying| {
+        vec![f.subject.clone(), clock(&f.first_seen), clock(&f.last_seen), amount(f.peak, f.unit), f.message.clone()]
+    };
+    out.push(Block::Table(vec!["subject", "first", "last", "peak", "what"], others.iter().map(row).collect()));
 }
 
 /// Before a sentence that says what is so now.
@@ -134,27 +153,38 @@ fn timeline<'a>(out: &mut Vec<Block<'a>>, report: &'a Report) {
         return;
     }
     out.push(Block::Heading(2, "Timeline".into()));
-    let row = |o: &super::summary::Occasion| {
-        let what = o.severity.map_or_else(|| o.what.to_owned(), |s| format!("{s} {}", o.what));
-        vec![clock(&o.at), what, o.text.clone()]
-    };
     // An operator's own acts and words are never left out.
-    let own = |o: &super::summary::Occasion| matches!(o.what, "action" | "mark");
+    let own = |o: &Occasion| matches!(o.what, "action" | "mark");
     let mut room = TIMELINE_ROWS.saturating_sub(report.timeline.iter().filter(|o| own(o)).count());
-    let mut left_out = 0_u64;
+    let mut left_out = report.left_out;
     let mut rows = Vec::new();
-    for occasion in &report.timeline {
-        if own(occasion) || room > 0 {
-            room = room.saturating_sub(usize::from(!own(occasion)));
-            rows.push(row(occasion));
-        } else {
-            left_out += 1;
+    for alike in report.timeline.chunk_by(|a, b| !own(a) && is_alike(a, b)) {
+        let shown = if alike.len() > PILE_FROM { 1 } else { alike.len() };
+        for occasion in alike.iter().take(shown) {
+            if own(occasion) || room > 0 {
+                room = room.saturating_sub(usize::from(!own(occasion)));
+                rows.push(happened(occasion, alike.len() - shown));
+            } else {
+                left_out += 1;
+            }
         }
     }
     out.push(Block::Table(vec!["time", "", "what"], rows));
-    if left_out + report.left_out > 0 {
-        out.push(Block::Text(format!("{} more are not listed.", num::grouped(left_out + report.left_out))));
+    if left_out > 0 {
+        out.push(Block::Text(format!("{} more are not listed.", num::grouped(left_out))));
     }
+}
+
+/// Whether two of one kind of finding begin, or end, at one moment.
+fn is_alike(a: &Occasion, b: &Occasion) -> bool {
+    let kind = |o: &Occasion| o.text.split(' ').next().map(str::to_owned);
+    (clock(&a.at), a.what, a.severity, kind(a)) == (clock(&b.at), b.what, b.severity, kind(b))
+}
+
+fn happened(occasion: &Occasion, more: usize) -> Vec<String> {
+    let what = occasion.severity.map_or_else(|| occasion.what.to_owned(), |s| format!("{s} {}", occasion.what));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    vec![clock(&occasion.at), what, format!("{}{more}", occasion.text)]
 }
 
 fn log<'a>(out: &mut Vec<Block<'a>>, title: &str, lines: &'a [(String, Line)]) {
