@@ -3,7 +3,7 @@
 #![expect(clippy::zombie_processes, reason = "zombies are what is asked for")]
 
 use crate::kit;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
 
 pub fn run(args: &[String]) -> ! {
@@ -208,6 +208,8 @@ fn supervise() {
     loop {
         let mut child = spawn(&["sleep", "supervised"]);
         if std::mem::take(&mut first) {
+            // Before it says so it has another name.
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
             say(&child.id().to_string());
         }
         child.wait().unwrap();
