@@ -1,6 +1,7 @@
 //! A file system that can be frozen: whoever writes to it then hangs in D.
 
 use super::stage::{Cleanup, Stage, may, must, scratch};
+use std::path::Path;
 
 /// Programs that it calls.
 pub const TOOLS: &[&str] = &["mkfs.ext4", "fsfreeze", "mount", "umount", "truncate"];
@@ -24,6 +25,22 @@ pub fn freeze(stage: &mut Stage, mount: &str) {
     must("fsfreeze", &["-f", mount]);
     let mount = mount.to_owned();
     stage.release.push(Cleanup(Some(Box::new(move || may("fsfreeze", &["-u", &mount])))));
+}
+
+/// Lets the kernel say after `seconds` that a task in D hangs, until the stage ends. Such lines are rationed (ten since
+/// the boot, by default), and what a scenario uses up is given back.
+pub fn told_as_hung_after(stage: &mut Stage, seconds: u32) {
+    let patience = [
+        ("hung_task_timeout_secs", seconds.to_string()),
+        ("hung_task_check_interval_secs", "1".into()),
+        ("hung_task_warnings", "10".into()),
+    ];
+    for (key, value) in patience {
+        let file = Path::new("/proc/sys/kernel").join(key);
+        let before = std::fs::read_to_string(&file).expect("khungtaskd's settings");
+        std::fs::write(&file, value).expect("set them");
+        stage.undo(move || std::fs::write(file, before.trim()).expect("put them back"));
+    }
 }
 
 /// Tasks of these processes that are in D.

@@ -1,8 +1,10 @@
 //! Story A, the reconnect storm: an agent keeps connecting to a broker that never answers, with a socket, a thread and
-//! a buffer for each attempt, until its memory cgroup is full and the OOM killer takes it.
+//! a buffer for each attempt, until its memory cgroup is full and the OOM killer takes it. The JVM's file system hangs
+//! besides, and with it the threads that keep its log.
 
 use crate::actors::{name, number, ready};
 use crate::kit::cgroup::{below, enter, kills, limited, usage};
+use crate::kit::frozen::{ext4, freeze, told_as_hung_after};
 use crate::kit::veth::{NOBODY, NOBODY6, wire_into_nothing};
 use crate::kit::{Expect, Look, Scenario, Stage, must, one_story, scratch, until, uptime_s};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,13 +17,19 @@ use std::time::Duration;
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "story_a_jvm_reconnect_storm",
-        tools: &["ip", "unshare", "java", "javac"],
+        tools: &["ip", "unshare", "java", "javac", "mkfs.ext4", "fsfreeze", "mount", "umount", "truncate"],
         actors: &[("agent-jvm", jvm), ("agent", native)],
         stage: || storm(&Agent { jvm: true, limit_mb: 280, start_mb: 200, ..Agent::default() }),
-        expects: |stage| expects(stage).into_iter().chain([threads(stage)]).collect(),
-        check: |look, stage| one_story(look, &[expects(stage).remove(0), threads(stage)]).and_then(|()| story(look, stage)),
+        expects: |stage| expects(stage).into_iter().chain(of_a_jvm(stage)).collect(),
+        check: |look, stage| {
+            one_story(look, &expects(stage).into_iter().take(1).chain(of_a_jvm(stage)).collect::<Vec<_>>())?;
+            story(look, stage)
+        },
+        may_say: &["cgroup.at_limit", "task.memory_growth", "task.d_state_long"],
         look: "14s",
         text: true,
+        // What the kernel says of hung tasks is everyone's.
+        apart: false,
         ..STORM
     },
     Scenario {
@@ -77,6 +85,7 @@ fn storm(agent: &Agent) -> Stage {
     let mut stage = Stage::default();
     let limit = limited(&mut stage, "storm", agent.limit_mb << 20);
     let cgroup = if agent.parent { below(&limit, "agent") } else { limit.clone() };
+    let log = if agent.jvm { ext4(&mut stage) } else { String::new() };
     stage.path = limit.file_name().expect("a name").to_str().expect("utf-8").into();
     let cgroup_of = cgroup.clone();
     let cgroup = cgroup.to_str().expect("utf-8");
@@ -87,13 +96,17 @@ fn storm(agent: &Agent) -> Stage {
         let source = format!("{classes}/Agent.java");
         std::fs::write(&source, include_str!("java/Agent.java")).expect("write the source");
         must("javac", &["-d", &classes, &source]);
-        stage.actor_in(&["unshare", "-n"], &["agent-jvm", cgroup, agent.to, &port, &classes])
+        stage.actor_in(&["unshare", "-n"], &["agent-jvm", cgroup, agent.to, &port, &classes, &log])
     } else {
         let leader = if agent.leaderless { "ends" } else { "stays" };
         stage.actor_in(&["unshare", "-n"], &["agent", cgroup, agent.to, &port, leader])
     };
     let holds = limit.clone();
     until("it holds enough", || usage(&holds) >= agent.start_mb << 20);
+    if agent.jvm {
+        told_as_hung_after(&mut stage, 2);
+        freeze(&mut stage, &log);
+    }
     stage.stands_when(move || kills(&cgroup_of) > 0);
     stage
 }
@@ -104,12 +117,12 @@ const PER_S: u32 = 50;
 const KEPT_KB: usize = 200;
 
 fn jvm(args: &[&str]) {
-    let [cgroup, far, port, classes] = args else { panic!("agent-jvm CGROUP ADDR PORT CLASSES") };
+    let [cgroup, far, port, classes, log] = args else { panic!("agent-jvm CGROUP ADDR PORT CLASSES LOG") };
     wire_into_nothing();
     enter(Path::new(cgroup));
     let failed = Command::new("java")
         .args(["-Xmx1g", "-Xss256k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes, "Agent"])
-        .args([*far, *port, &PER_S.to_string(), &KEPT_KB.to_string()])
+        .args([*far, *port, &PER_S.to_string(), &KEPT_KB.to_string(), *log])
         .exec();
     panic!("java: {failed}");
 }
@@ -154,8 +167,9 @@ fn expects(stage: &Stage) -> Vec<Expect> {
     ]
 }
 
-fn threads(stage: &Stage) -> Expect {
-    Expect::warning("task.thread_growth").task(stage.pid)
+/// What takes longer than the others run.
+fn of_a_jvm(stage: &Stage) -> [Expect; 2] {
+    [Expect::warning("task.thread_growth").task(stage.pid), Expect::critical("task.hung").task(stage.pid)]
 }
 
 /// The sentence names the process and where it connects to.

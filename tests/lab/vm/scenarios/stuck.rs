@@ -1,7 +1,7 @@
 //! Tasks that the kernel itself reports as hung.
 
+use crate::kit::frozen::told_as_hung_after;
 use crate::kit::{Cleanup, Expect, Scenario, Stage, may, must};
-use std::path::Path;
 
 /// Writers on a frozen file system, until the kernel says so.
 pub const HUNG: Scenario = Scenario {
@@ -18,9 +18,7 @@ fn hung() -> Stage {
     let mut stage = Stage::default();
     must("mount", &["-t", "ext4", "/dev/vda", "/mnt"]);
     stage.undo(|| may("umount", &["/mnt"]));
-    for (key, seconds) in [("hung_task_timeout_secs", "3"), ("hung_task_check_interval_secs", "1")] {
-        std::fs::write(Path::new("/proc/sys/kernel").join(key), seconds).expect("a shorter patience");
-    }
+    told_as_hung_after(&mut stage, 3);
     stage.pid = stage.actor(&["freeze-writers", "/mnt", "8"]);
     must("fsfreeze", &["--freeze", "/mnt"]);
     stage.release.push(Cleanup(Some(Box::new(|| may("fsfreeze", &["--unfreeze", "/mnt"])))));
