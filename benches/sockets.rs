@@ -91,7 +91,7 @@ fn kernel_dump_alone(bencher: Bencher) {
 /// A pass that knows the owners already.
 #[divan::bench(sample_count = 20)]
 fn pass_with_owners_known(bencher: Bencher) {
-    let mut collector = SocketsCollector::new(&Roots::default());
+    let mut collector = SocketsCollector::new(&Roots::default(), None);
     let cx = this_task();
     collector.collect(&cx);
     bencher.bench_local(|| collector.collect(&cx));
@@ -101,5 +101,5 @@ fn pass_with_owners_known(bencher: Bencher) {
 #[divan::bench(sample_count = 20)]
 fn first_pass(bencher: Bencher) {
     let cx = this_task();
-    bencher.with_inputs(|| SocketsCollector::new(&Roots::default())).bench_local_refs(|c| c.collect(&cx));
+    bencher.with_inputs(|| SocketsCollector::new(&Roots::default(), None)).bench_local_refs(|c| c.collect(&cx));
 }

@@ -79,6 +79,7 @@ fn fork_readers(roots: &Roots, screens: bool) -> (Result<String, Gap>, Pools) {
     let mut failed = None;
     let mut pools =
         Pools { tasks: start(roots, 3, &mut failed), files: start(roots, 3, &mut failed), ..Pools::default() };
+    pools.traffic = start(roots, 2, &mut failed);
     pools.names = start(roots, 1, &mut failed);
     if screens {
         pools.deep = start(roots, 1, &mut failed);
@@ -87,7 +88,7 @@ fn fork_readers(roots: &Roots, screens: bool) -> (Result<String, Gap>, Pools) {
     }
     let forked = match failed {
         None => Ok(format!("{} processes", pools.pids().count())),
-        Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 11 processes more")),
+        Some(error) => Err(gap("helper processes for reads that can hang", error, "room for 13 processes more")),
     };
     (forked, pools)
 }

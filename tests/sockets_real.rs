@@ -253,7 +253,7 @@ fn piles_are_counted_and_owned_as_ss_says() {
         (pile, to, (dialing, listener, close_wait, waiting))
     });
     settle(&netns, "TIME-WAIT", listener.port(), 30);
-    let mut collector = SocketsCollector::new(&Roots::default());
+    let mut collector = SocketsCollector::new(&Roots::default(), None);
     let sockets = look(&mut collector);
     assert_eq!(&*sockets.source, "sock_diag");
     assert_eq!(by_state(&sockets, netns.id()), netns.ss_states("-tan"));
@@ -281,7 +281,7 @@ fn piles_are_counted_and_owned_as_ss_says() {
     // The same through /proc/PID/net, by a process that is in the namespace.
     let tree = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/proc", tree.path().join("proc")).unwrap();
-    let mut reader = SocketsCollector::new(&Roots { proc: tree.path().join("proc"), ..Roots::default() });
+    let mut reader = SocketsCollector::new(&Roots { proc: tree.path().join("proc"), ..Roots::default() }, None);
     let text = look(&mut reader);
     assert_eq!(&*text.source, "/proc/net");
     assert_eq!(by_state(&text, netns.id()), netns.ss_states("-tan"));
@@ -302,7 +302,7 @@ fn a_second_namespace_ipv6_and_both_families_on_one_listener() {
         let four = connect(&listener, SocketAddr::from(([127, 0, 0, 1], port)), 6);
         (port, (listener, six, four))
     });
-    let mut collector = SocketsCollector::new(&Roots::default());
+    let mut collector = SocketsCollector::new(&Roots::default(), None);
     let sockets = look(&mut collector);
     for netns in [&one, &two] {
         assert!(sockets.netns.contains(&netns.id()));
@@ -349,7 +349,7 @@ fn udp_drops_and_buffers_per_socket() {
         }
         (to.port(), (slow, sender, UdpSocket::bind("[::]:0").unwrap()))
     });
-    let sockets = look(&mut SocketsCollector::new(&Roots::default()));
+    let sockets = look(&mut SocketsCollector::new(&Roots::default(), None));
     let rows: Vec<_> = sockets.udp.iter().filter(|u| u.key.netns == netns.id()).collect();
     assert_eq!(rows.len() as u64, netns.ss_states("-uan").values().sum::<u64>());
     let slow = rows.iter().find(|u| u.key.local.port() == port).unwrap();
@@ -378,7 +378,7 @@ fn a_listener_outlives_the_leader_of_its_process() {
         }),
         "the leader left"
     );
-    let sockets = look(&mut SocketsCollector::new(&Roots::default()));
+    let sockets = look(&mut SocketsCollector::new(&Roots::default(), None));
     let listener = sockets.listeners.iter().find(|l| l.key.netns == netns.id()).expect("the namespace is bound");
     let owner = listener.owner.expect("a thread holds it");
     let row = tasks().rows.into_iter().find(|t| t.key == owner).unwrap();
@@ -417,7 +417,7 @@ fn a_user_without_rights_is_told_what_is_missing() {
 /// What a plain user sees: a namespace it may not enter is read through a process that is in it.
 fn look_as_a_plain_user() {
     let netns = NetnsId(std::env::var("WHYTOP_NETNS").unwrap().parse().unwrap());
-    let sockets = look(&mut SocketsCollector::new(&Roots::default()));
+    let sockets = look(&mut SocketsCollector::new(&Roots::default(), None));
     assert_eq!(&*sockets.source, "sock_diag and /proc/net");
     assert_eq!(by_state(&sockets, netns), BTreeMap::from([("ESTAB".to_owned(), 6), ("LISTEN".to_owned(), 1)]));
     assert!(sockets.groups.iter().filter(|g| g.netns == netns).all(|g| g.owner.is_some()), "its own processes");

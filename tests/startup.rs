@@ -25,7 +25,7 @@ fn started() {
     assert_eq!(startup.gaps().count(), startup.steps.iter().filter(|step| step.got.is_err()).count());
     assert!(startup.spare.is_some());
     let readers = startup.readers;
-    assert_eq!(readers.pids().count(), 11);
+    assert_eq!(readers.pids().count(), 13);
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
     println!("step locked_kib={}", own.lines().find_map(|l| l.strip_prefix("VmLck:")).unwrap().trim());
     println!("step nice={}", rustix::process::getpriority_process(None).unwrap());

@@ -27,7 +27,7 @@ pub mod text;
 
 pub use roots::Roots;
 
-use crate::snapshot::{Moment, Section, TaskKey, Tasks};
+use crate::snapshot::{Moment, Net, Section, TaskKey, Tasks};
 use std::sync::Arc;
 
 /// What a collector may know about the sample it takes part in.
@@ -35,6 +35,8 @@ use std::sync::Arc;
 pub struct Context {
     /// The newest tasks that are known: for lanes that join with processes.
     pub tasks: Option<Arc<Tasks>>,
+    /// The newest interfaces that are known, and when they were looked at.
+    pub net: Option<(Moment, Arc<Net>)>,
     /// The task that a drill-down shows.
     pub focus: Option<TaskKey>,
     /// Whether every source is wanted now, whatever its usual period (the first sample, `why --for`).

@@ -51,7 +51,7 @@ pub use net::{Iface, MulticastGroup, Net, NetnsCounters, Qdisc, SoftnetCpu};
 pub use own::{LaneCost, Own};
 pub use section::{Gap, Need, Section};
 pub use signal::{DefaultAction, Signal};
-pub use socket::{Listener, Proto, Side, SockGroup, Sockets, TcpState, UdpSocket};
+pub use socket::{Listener, Proto, Side, SockGroup, Sockets, Talker, TcpState, UdpSocket};
 pub use subject::Subject;
 pub use task::{StateCounts, Task, TaskState, Tasks, Thread};
 pub use wait::{Wait, WaitFor};

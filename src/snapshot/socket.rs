@@ -191,6 +191,23 @@ pub struct UdpSocket {
     pub cgroup_id: u64,
 }
 
+/// What a process and a far address say to each other by TCP while a link of their namespace is busy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Talker {
+    /// Namespace.
+    pub netns: NetnsId,
+    /// The process; `None` where it can't be named.
+    pub owner: Option<TaskKey>,
+    /// Far address.
+    pub remote_addr: IpAddr,
+    /// Connections that carried something.
+    pub count: u64,
+    /// Sent and acknowledged (`tcpi_bytes_acked`), bytes a second between two looks.
+    pub tx_bytes_per_s: f64,
+    /// Received (`tcpi_bytes_received`), bytes a second between two looks.
+    pub rx_bytes_per_s: f64,
+}
+
 /// The sockets of every namespace that could be entered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -203,6 +220,9 @@ pub struct Sockets {
     pub udp: Vec<UdpSocket>,
     /// UDP sockets that did not fit.
     pub udp_more: u64,
+    /// The heaviest that talk by TCP, in namespaces with a busy link, the heaviest first: at most [`Sockets::TALKERS_MAX`]
+    /// in each. Looked for only there, for `tcp_info` is dear and may hang; empty before Linux 4.1.
+    pub talkers: Vec<Talker>,
     /// Namespaces that were read.
     pub netns: Vec<NetnsId>,
     /// How they were read: `sock_diag` or `/proc/net`.
@@ -212,6 +232,8 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// Rows of [`Sockets::talkers`] of one namespace at most.
+    pub const TALKERS_MAX: usize = 8;
     /// Rows of [`Sockets::udp`] at most.
     pub const UDP_MAX: usize = 1024;
     /// Far addresses kept apart in one (namespace, owner, state, service); the rest is folded into one group without.

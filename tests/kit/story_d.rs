@@ -8,8 +8,8 @@ use whytop::model::{Evidence, EvidenceValue, Frame, IfaceRates, Metric, Model, S
 use whytop::snapshot::{
     Cgroup, Cgroups, Container, Counters, Cpu, CpuUse, Detail, FdSummary, Host, Iface, Limits, Listener, ListenerKey,
     LogValue, MemUse, Memory, Net, NetnsCounters, NetnsId, Own, PidsUse, Proto, Qdisc, Section, Side, SignalSets, Slab,
-    Slabs, SockGroup, SockKey, Sockets, SoftnetCpu, Subject, Task, TaskDetail, TaskKey, TaskState, Tasks, TcpState,
-    Thread, UdpSocket, Wait, WaitFor,
+    Slabs, SockGroup, SockKey, Sockets, SoftnetCpu, Subject, Talker, Task, TaskDetail, TaskKey, TaskState, Tasks,
+    TcpState, Thread, UdpSocket, Wait, WaitFor,
 };
 
 const MIB: u64 = 1 << 20;
@@ -278,10 +278,18 @@ fn sockets() -> Sockets {
             udp(812, "127.0.0.1:323", 212_992, 0, 0, 9),
         ],
         udp_more: 0,
+        talkers: vec![
+            talker(Some(5200), [10, 0, 4, 4], 31, 8_800_000.0, 150_000.0),
+            talker(None, [10, 0, 3, 7], 2, 12_000.0, 1_400_000.0),
+        ],
         netns: vec![HOST_NS, POD_NS],
         source: "sock_diag".into(),
         gaps: Vec::new(),
     }
+}
+
+fn talker(owner: Option<u32>, remote: [u8; 4], count: u64, tx_bytes_per_s: f64, rx_bytes_per_s: f64) -> Talker {
+    Talker { netns: HOST_NS, owner: owner.map(key), remote_addr: remote.into(), count, tx_bytes_per_s, rx_bytes_per_s }
 }
 
 fn cgroup(path: &str, usage: u64, limit: Option<u64>, hits: u64) -> Cgroup {

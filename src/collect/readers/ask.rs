@@ -1,5 +1,6 @@
 //! What readers are asked for, and how it travels to them.
 
+use crate::snapshot::NetnsId;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::os::unix::ffi::OsStrExt;
@@ -92,6 +93,29 @@ impl Request for FileAsk {
     }
 }
 
+/// Asks what the TCP connections of a network namespace have carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficAsk {
+    /// The namespace.
+    pub netns: NetnsId,
+    /// A file that stands for it.
+    pub door: Arc<Path>,
+}
+
+impl Request for TrafficAsk {
+    type Place = NetnsId;
+    /// A hundred thousand connections take a second.
+    const PATIENCE_NS: u64 = 5_000_000_000;
+
+    fn place(&self) -> NetnsId {
+        self.netns
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted::Traffic(self.door.as_os_str().as_bytes())
+    }
+}
+
 /// The work of a reader: borrowed, so that it takes no allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted<'a> {
@@ -101,6 +125,8 @@ pub enum Wanted<'a> {
     File(&'a [u8], u32),
     /// The names in a directory.
     Names(&'a [u8]),
+    /// What TCP carried in the namespace that this file stands for.
+    Traffic(&'a [u8]),
 }
 
 /// `kind << 64 | pid or most bytes << 32 | tid or length of the path` as a `u128`; the path follows.
@@ -110,7 +136,7 @@ impl<'a> Wanted<'a> {
     pub(super) fn path(self) -> &'a [u8] {
         match self {
             Self::Task(..) => &[],
-            Self::File(path, _) | Self::Names(path) => path,
+            Self::File(path, _) | Self::Names(path) | Self::Traffic(path) => path,
         }
     }
 
@@ -123,6 +149,7 @@ impl<'a> Wanted<'a> {
             Self::Task(Kind::Stack, pid, tid) => (1, pid, u128::from(tid)),
             Self::File(_, max) => (2, max, len),
             Self::Names(_) => (3, 0, len),
+            Self::Traffic(_) => (4, 0, len),
         };
         out.extend((kind << 64 | u128::from(first) << 32 | second).to_ne_bytes());
         out.extend(path);
@@ -144,6 +171,7 @@ impl<'a> Wanted<'a> {
             1 => Some(Self::Task(Kind::Stack, first, second)),
             2 => Some(Self::File(path, first)),
             3 => Some(Self::Names(path)),
+            4 => Some(Self::Traffic(path)),
             _ => None,
         }
     }

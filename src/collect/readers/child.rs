@@ -4,7 +4,7 @@
 
 use super::Reader;
 use super::ask::{HEAD, Kind, Request, Wanted};
-use crate::collect::now;
+use crate::collect::{now, sockets};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -39,6 +39,11 @@ pub(super) fn read(
             let listed = open(proc, wanted).and_then(|dir| names(&dir, buf));
             return sink(listed.map(|len| buf.get(..len).unwrap_or_default()));
         }
+        Wanted::Traffic(_) => {
+            let mut len = 0;
+            let dumped = open(proc, wanted).and_then(|door| traffic(&door, buf, &mut len, sink));
+            return sink(dumped.map(|()| buf.get(..len).unwrap_or_default()));
+        }
     };
     let file = match open(proc, wanted) {
         Ok(file) => file,
@@ -60,6 +65,28 @@ pub(super) fn read(
     }
 }
 
+/// Hands a dump over in whole frames; `len` bytes are left in `buf`.
+fn traffic(
+    door: &OwnedFd,
+    buf: &mut [u8; FRAME],
+    len: &mut usize,
+    sink: &mut impl FnMut(Result<&[u8], Errno>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    sockets::dump_traffic(door, &mut |part| {
+        for &byte in part {
+            if let Some(place) = buf.get_mut(*len) {
+                *place = byte;
+            }
+            *len += 1;
+            if *len == FRAME {
+                *len = 0;
+                sink(Ok(buf))?;
+            }
+        }
+        Ok(())
+    })
+}
+
 fn open(proc: BorrowedFd<'_>, wanted: Wanted<'_>) -> Result<OwnedFd, Errno> {
     let mut path = [0_u8; PATH_MAX];
     let mut rest = path.as_mut_slice();
@@ -67,7 +94,9 @@ fn open(proc: BorrowedFd<'_>, wanted: Wanted<'_>) -> Result<OwnedFd, Errno> {
         // The thread's own files: the leader's may be gone while threads live on.
         Wanted::Task(Kind::Cmdline, pid, tid) => write!(rest, "{pid}/task/{tid}/cmdline\0"),
         Wanted::Task(Kind::Stack, pid, tid) => write!(rest, "{pid}/task/{tid}/stack\0"),
-        Wanted::File(path, _) | Wanted::Names(path) => rest.write_all(path).and_then(|()| rest.write_all(b"\0")),
+        Wanted::File(path, _) | Wanted::Names(path) | Wanted::Traffic(path) => {
+            rest.write_all(path).and_then(|()| rest.write_all(b"\0"))
+        }
     };
     named.map_err(|_| Errno::NAMETOOLONG)?;
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
@@ -76,6 +105,7 @@ fn open(proc: BorrowedFd<'_>, wanted: Wanted<'_>) -> Result<OwnedFd, Errno> {
     match wanted {
         Wanted::Task(..) => rustix::fs::openat(proc, path, flags, Mode::empty()),
         Wanted::Names(_) => rustix::fs::openat(CWD, path, flags | OFlags::DIRECTORY, Mode::empty()),
+        Wanted::Traffic(_) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
         Wanted::File(_, max) => {
             let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
             let stat = rustix::fs::fstat(&file)?;

@@ -25,7 +25,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::collections::VecDeque;
 use std::path::Path;
 
-pub use ask::{Ask, FileAsk, Kind, Request};
+pub use ask::{Ask, FileAsk, Kind, Request, TrafficAsk};
 pub(in crate::collect) use child::read_here;
 pub use child::{detach, exit};
 
@@ -43,6 +43,8 @@ pub struct Pools {
     pub tasks: Option<Readers>,
     /// For the files of container runtimes.
     pub files: Option<Readers<FileAsk>>,
+    /// For what TCP connections carry.
+    pub traffic: Option<Readers<TrafficAsk>>,
     /// For names of users: one process.
     pub names: Option<Readers<FileAsk>>,
     /// For deep reads of a drill-down.
@@ -58,7 +60,8 @@ impl Pools {
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         let files = [&self.files, &self.names, &self.deep, &self.act_files];
         let files = files.into_iter().flatten().flat_map(Readers::pids);
-        self.tasks.iter().chain(&self.act_tasks).flat_map(Readers::pids).chain(files)
+        let tasks = self.tasks.iter().chain(&self.act_tasks).flat_map(Readers::pids);
+        tasks.chain(self.traffic.iter().flat_map(Readers::pids)).chain(files)
     }
 }
 

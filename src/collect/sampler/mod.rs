@@ -14,7 +14,7 @@ pub use lane::{Lane, Rhythm};
 
 use super::readers::Pools;
 use super::{Context, Roots, now, wall_unix_ns};
-use crate::snapshot::{KernelLog, LaneCost, Moment, Own, Section, Snapshot, TaskKey};
+use crate::snapshot::{KernelLog, LaneCost, Moment, Net, Own, Section, Snapshot, TaskKey};
 use governor::Governor;
 use procfs::process::Process;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub struct Sampler {
     lanes: Vec<Box<dyn Lane>>,
     governor: Governor,
     focus: Option<TaskKey>,
+    net: Option<(Moment, Arc<Net>)>,
     samples: u64,
 }
 
@@ -72,7 +73,7 @@ impl Sampler {
     pub fn new(roots: Roots, options: SamplerOptions, lanes: Vec<Box<dyn Lane>>) -> Self {
         let governor =
             Governor::new(options.max_cpu_pct, if options.eager { EAGER_PERIOD_MAX } else { LIVE_PERIOD_MAX });
-        Self { roots, options, lanes, governor, focus: None, samples: 0 }
+        Self { roots, options, lanes, governor, focus: None, net: None, samples: 0 }
     }
 
     /// The task that a drill-down shows, from the next sample on.
@@ -98,7 +99,8 @@ impl Sampler {
         let wait = self.longest_wait();
         let deadline = after(start, wait);
         let mut snap = Snapshot::default();
-        let mut cx = Context { tasks: None, focus: self.focus, eager: self.options.eager || self.samples == 0 };
+        let eager = self.options.eager || self.samples == 0;
+        let mut cx = Context { tasks: None, net: self.net.clone(), focus: self.focus, eager };
         for lane in &mut self.lanes {
             lane.take_late();
         }
@@ -119,6 +121,7 @@ impl Sampler {
                 lane.fill(&mut snap);
             }
         }
+        self.net = snap.net.at().zip(snap.net.shared().cloned());
         self.samples += 1;
         snap.at = now();
         snap.wall_unix_ns = wall_unix_ns();

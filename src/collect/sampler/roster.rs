@@ -29,7 +29,7 @@ pub(super) fn lanes(roots: &Roots, stack: usize, readers: Pools) -> Vec<Box<dyn 
     let cgroups = CgroupsCollector::new(roots, Runtimes::of(roots), readers.files);
     vec![
         start(TasksCollector::new(roots, readers.tasks), stack, first, |snap, s| snap.tasks = s, Section::clone),
-        start(SocketsCollector::new(roots), stack, then, |snap, s| snap.sockets = s, Section::clone),
+        start(SocketsCollector::new(roots, readers.traffic), stack, then, |snap, s| snap.sockets = s, Section::clone),
         start(NetCollector::new(roots), stack, then, |snap, s| snap.net = s, Section::clone),
         start(cgroups, stack, each, |snap, s| snap.cgroups = s, Section::clone),
         start(HostCollector::new(roots), stack, seldom(minute, minute), |snap, s| snap.host = s, Section::clone),

@@ -12,13 +12,16 @@ mod fold;
 mod listeners;
 pub(crate) mod namespaces;
 mod owners;
+mod talkers;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traffic;
 mod udp;
 pub(crate) mod wire;
 
 use super::io::netns_dir;
+use super::readers::{Readers, TrafficAsk};
 use super::{Collector, Context, Roots, now};
 use crate::snapshot::{Gap, Listener, ListenerKey, NetnsId, Proto, Section, Sockets, Tasks, TcpState};
 use dump::{Ask, DumpError};
@@ -30,6 +33,9 @@ use owners::{Owner, Owners};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::io::Errno;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use talkers::Talkers;
+pub(in crate::collect) use traffic::dump as dump_traffic;
 use udp::Udp;
 use wire::Sock;
 
@@ -50,6 +56,7 @@ pub struct SocketsCollector {
     no_diag: [bool; 2],
     fds: Option<Fds>,
     owners: Owners,
+    talkers: Talkers,
     pass: Pass,
     buf: Vec<u8>,
     seq: u32,
@@ -114,9 +121,10 @@ impl Pass {
 }
 
 impl SocketsCollector {
-    /// Reads below `roots`; namespaces are entered and `sock_diag` is asked only where these are the live trees.
+    /// Reads below `roots`; namespaces are entered and `sock_diag` is asked only where these are the live trees. Without
+    /// `readers` nobody asks for `tcp_info`.
     #[must_use]
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, readers: Option<Readers<TrafficAsk>>) -> Self {
         let live = roots.is_live();
         Self {
             own: live.then(|| Own::find(&roots.proc).ok()).flatten(),
@@ -126,6 +134,7 @@ impl SocketsCollector {
             no_diag: [!live; 2],
             fds: None,
             owners: Owners::default(),
+            talkers: Talkers::new(readers.filter(|_| live)),
             pass: Pass::default(),
             buf: vec![0; dump::BUFFER],
             seq: 0,
@@ -149,10 +158,8 @@ impl SocketsCollector {
         if self.own.is_some_and(|own| own.id == namespace.id) {
             return Inside::here(&self.roots.proc);
         }
-        let of_pids = namespace.pids.iter().map(|pid| netns_dir(&self.roots.proc, *pid).join("ns/net"));
-        let paths: Vec<_> = of_pids.chain(namespace.bind.clone()).collect();
         let mut last = Errno::NOENT;
-        for path in paths {
+        for path in doors(&self.roots, namespace) {
             // The process may have moved or gone meanwhile, and its pid be another's.
             let entered = namespaces::open_namespace(&path).and_then(|file| {
                 let id = rustix::fs::fstat(&file)?.st_ino;
@@ -265,6 +272,7 @@ impl SocketsCollector {
             listeners: rows_of(listeners, &pass.netns, owners, tasks),
             udp,
             udp_more,
+            talkers: self.talkers.rows(|inode| owners.holder(inode).and_then(task)),
             netns: pass.netns.clone(),
             source: match pass.sources {
                 [true, true] => "sock_diag and /proc/net",
@@ -306,6 +314,12 @@ impl SocketsCollector {
         gaps.extend(tasks.and_then(Tasks::hidden_netns));
         gaps
     }
+}
+
+/// Files that stand for a namespace.
+fn doors(roots: &Roots, namespace: &Namespace) -> Vec<PathBuf> {
+    let of_pids = namespace.pids.iter().map(|pid| netns_dir(&roots.proc, *pid).join("ns/net"));
+    of_pids.chain(namespace.bind.clone()).collect()
 }
 
 fn rows_of(listeners: &Listeners, netns: &[NetnsId], owners: &Owners, tasks: &Tasks) -> Vec<Listener> {
@@ -364,6 +378,8 @@ impl Collector for SocketsCollector {
         if let Some(fds) = &mut self.fds {
             self.owners.search(tasks, fds, cx.eager);
         }
+        self.talkers
+            .turn(at, cx.net.as_ref(), &namespaces, |namespace| doors(&self.roots, namespace).into_iter().next());
         let mut data = self.finish(tasks);
         data.gaps = self.gaps(cx.tasks.as_deref());
         self.owners.end(self.pass.broken.is_none() && self.pass.unread == 0);

@@ -504,7 +504,7 @@ fn a_foreign_proc_is_read_as_text_with_owners() {
     }
     let roots = Roots { proc: tree.dir.path().to_path_buf(), ..Roots::default() };
     let cx = Context { tasks: Some(Arc::new(tree.tasks)), eager: true, ..Context::default() };
-    let section = SocketsCollector::new(&roots).collect(&cx);
+    let section = SocketsCollector::new(&roots, None).collect(&cx);
     let data = section.data().unwrap();
     assert_eq!((&*data.source, &data.netns[..]), ("/proc/net", &[NetnsId(7)][..]));
     assert_eq!(data.groups.iter().map(|g| g.count).sum::<u64>(), 13 + 5);
@@ -522,5 +522,5 @@ fn a_foreign_proc_is_read_as_text_with_owners() {
 fn nothing_to_read_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let roots = Roots { proc: dir.path().to_path_buf(), ..Roots::default() };
-    assert_eq!(SocketsCollector::new(&roots).collect(&Context::default()).word(), "absent");
+    assert_eq!(SocketsCollector::new(&roots, None).collect(&Context::default()).word(), "absent");
 }

@@ -35,6 +35,14 @@ impl Addr {
         Ipv6Addr::from_bits(self.0).to_canonical()
     }
 
+    pub(super) fn to_bits(self) -> u128 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     pub(super) fn with_port(self, port: u16) -> SocketAddr {
         SocketAddr::new(self.ip(), port)
     }
@@ -160,17 +168,36 @@ pub(super) fn parse(payload: &[u8], proto: Proto) -> Option<Sock> {
     Some(sock)
 }
 
-fn attributes(mut rest: &[u8], sock: &mut Sock) {
-    while let Some(head) = rest.first_chunk::<4>() {
-        let len = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let Some(body) = rest.get(4..len) else { return };
-        match u16::from_ne_bytes([head[2], head[3]]) {
+fn attributes(attrs: &[u8], sock: &mut Sock) {
+    for (kind, body) in Attributes(attrs) {
+        match kind {
             ATTR_SKMEMINFO => sock.mem = skmeminfo(body),
             ATTR_SKV6ONLY => sock.v6_only = body.first().is_some_and(|&b| b != 0),
             ATTR_CGROUP_ID => sock.cgroup_id = body.first_chunk().map_or(0, |b| u64::from_ne_bytes(*b)),
             _ => {}
         }
-        rest = rest.get(aligned(len)..).unwrap_or_default();
+    }
+}
+
+/// The attributes of a message, kind and body; ends at the first that lies about its length.
+pub(super) struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// Those behind an `inet_diag_msg`.
+    pub(super) fn of(payload: &'a [u8]) -> Self {
+        Self(payload.get(INET_DIAG_MSG..).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let head = self.0.first_chunk::<4>()?;
+        let len = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let body = self.0.get(4..len)?;
+        self.0 = self.0.get(aligned(len)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([head[2], head[3]]), body))
     }
 }
 

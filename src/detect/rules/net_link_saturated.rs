@@ -2,7 +2,7 @@
 
 use crate::detect::{Case, Join, Knob, Look, Measures, Rule, Verdict, words};
 use crate::model::Severity;
-use crate::snapshot::{NetnsCounters, NetnsId, Subject};
+use crate::snapshot::{NetnsCounters, NetnsId, Subject, Talker};
 use std::cmp::Reverse;
 
 pub(super) static RULES: &[Rule] = &[Rule {
@@ -53,8 +53,14 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let mbit = |bytes: f64| bytes * 8.0 / 1e6;
-    let talkers = talkers(case.look, *id);
-    let heavy = if talkers.is_empty() { String::new() } else { format!("; most TCP data waits at {}", words::list(&talkers, 3)) };
+    let talkers: Vec<&Talker> = talkers(case.look, *id).take(3).collect();
+    let heavy = if talkers.is_empty() {
+        let queues = queues(case.look, *id);
+        if queues.is_empty() { String::new() } else { format!("; most TCP data waits at {}", words::list(&queues, 3)) }
+    } else {
+        let told: Vec<_> = talkers.iter().map(|t| speech(case.look, t)).collect();
+        format!("; most of it by TCP: {}", words::list(&told, 3))
+    };
     let message = format!(
         "{name} carries {:.0} of {:.0} Mbit/s ({}){heavy}",
         mbit(value),
@@ -67,7 +73,11 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         .number(format!("/sys/class/net/{name}/statistics"), "rx_bytes a second", rates.rx_bytes_per_s)
         .number(format!("/sys/class/net/{name}/statistics"), "tx_bytes a second", rates.tx_bytes_per_s)
         .number(limit_source(case, *id, name, told.is_some()), "limit, bytes a second", limit)
-        .advise("TCP talkers stand in the TCP pane by queue; who sends UDP can't be known without BPF");
+        .advise("the interface's view lists who talks by TCP; who sends UDP can't be known without BPF");
+    for t in talkers {
+        let way = format!("{} and {}, bytes a second", who(case.look, t), t.remote_addr);
+        verdict = verdict.number("sock_diag tcp_info bytes_acked, bytes_received", way, t.tx_bytes_per_s + t.rx_bytes_per_s);
+    }
     verdict.limit = Some(limit);
     Some(verdict)
 }
@@ -81,8 +91,24 @@ fn limit_source(case: &Case<'_>, id: NetnsId, name: &str, told: bool) -> String 
     }
 }
 
-/// Tasks with most bytes queued in TCP: the heaviest talkers that can be known.
-fn talkers(look: &Look<'_>, netns: NetnsId) -> Vec<String> {
+/// The heaviest talkers of a namespace.
+fn talkers<'l>(look: &Look<'l>, netns: NetnsId) -> impl Iterator<Item = &'l Talker> {
+    let all = look.snap.sockets.data().map(|s| s.talkers.as_slice()).unwrap_or_default();
+    all.iter().filter(move |t| t.netns == netns)
+}
+
+fn who(look: &Look<'_>, t: &Talker) -> String {
+    t.owner.map_or_else(|| "a process that can't be named".into(), |key| look.task_name(key))
+}
+
+fn speech(look: &Look<'_>, t: &Talker) -> String {
+    let (verb, preposition) = if t.tx_bytes_per_s >= t.rx_bytes_per_s { ("sends", "to") } else { ("receives", "from") };
+    let mbit = t.tx_bytes_per_s.max(t.rx_bytes_per_s) * 8.0 / 1e6;
+    format!("{} {verb} {mbit:.0} Mbit/s {preposition} {}", who(look, t), t.remote_addr)
+}
+
+/// Tasks with most bytes queued in TCP: where nobody can be asked for what they carry.
+fn queues(look: &Look<'_>, netns: NetnsId) -> Vec<String> {
     let groups = look.snap.sockets.data().map(|s| s.groups.as_slice()).unwrap_or_default();
     let mut by_task: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
     for g in groups.iter().filter(|g| g.netns == netns) {
@@ -98,7 +124,7 @@ fn talkers(look: &Look<'_>, netns: NetnsId) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
-    use crate::snapshot::{Iface, Qdisc};
+    use crate::snapshot::{Iface, Qdisc, Talker, TaskKey};
 
     fn send(speed: Option<u64>, per_s: u64) -> Script {
         let mut s = Script::new();
@@ -116,6 +142,27 @@ mod tests {
         assert!(s.expect("net.link_saturated").message.contains("944 of 1000 Mbit/s"), "{:?}", s.messages());
         send(Some(1000), 60_000_000).silent();
         send(None, 118_000_000).silent();
+    }
+
+    #[test]
+    fn the_heaviest_talkers_are_named() {
+        let mut s = send(Some(1000), 118_000_000);
+        let netns = s.world.netns().id;
+        let talker = |pid: Option<u32>, tx, rx| Talker {
+            netns,
+            owner: pid.map(|pid| TaskKey { pid, start_ticks: 1 }),
+            remote_addr: "10.0.0.9".parse().unwrap(),
+            count: 1,
+            tx_bytes_per_s: tx,
+            rx_bytes_per_s: rx,
+        };
+        s.world.sockets.talkers = vec![talker(None, 90e6, 1e3), talker(Some(40), 0.0, 20e6)];
+        s.world.netns().ifaces[0].tx_bytes += 118_000_000;
+        s.secs(1);
+        let f = s.expect("net.link_saturated");
+        assert!(f.message.contains("a process that can't be named sends 720 Mbit/s to 10.0.0.9"), "{}", f.message);
+        assert!(f.message.contains("receives 160 Mbit/s from 10.0.0.9"), "{}", f.message);
+        assert_eq!(f.evidence.len(), 5, "{:?}", f.evidence);
     }
 
     #[test]

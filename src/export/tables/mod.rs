@@ -12,5 +12,5 @@ macro_rules! tables {
 }
 
 tables! {
-    cpu pressure memory tasks threads tcp listeners udp counters ifaces qdiscs softnet cgroups slab klog own
+    cpu pressure memory tasks threads tcp listeners udp talkers counters ifaces qdiscs softnet cgroups slab klog own
 }

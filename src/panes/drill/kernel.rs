@@ -77,6 +77,23 @@ fn slab_holders(frame: &Frame) -> Vec<Line> {
     block("holders", lines)
 }
 
+/// Who talks most by TCP in the interface's namespace; looked for while a link of it is busy.
+fn talkers(frame: &Frame, netns: NetnsId) -> Vec<Line> {
+    let all = frame.snap.sockets.data().map(|s| s.talkers.as_slice()).unwrap_or_default();
+    let rate = |bytes: f64| format!("{:>6}/s", num::bytes(num::whole(bytes)));
+    let lines = all.iter().filter(|t| t.netns == netns).map(|t| {
+        let line = Line::default().dim("out ").text(rate(t.tx_bytes_per_s)).dim("  in ").text(rate(t.rx_bytes_per_s));
+        let who = t.owner.map_or_else(|| "nobody known".into(), |key| task_name(frame, key));
+        let line =
+            line.text(format!("  {who}")).dim(format!(" with {} · sockets {}", t.remote_addr, num::grouped(t.count)));
+        match t.owner {
+            Some(key) => line.to(Target::Subject(Subject::Task(key))),
+            None => line,
+        }
+    });
+    block("talkers", lines)
+}
+
 /// An interface.
 pub(super) fn iface(frame: &Frame, netns: NetnsId, name: &Text) -> Option<Known> {
     let space = frame.snap.net.data()?.netns.iter().find(|n| n.id == netns)?;
@@ -125,6 +142,7 @@ pub(super) fn iface(frame: &Frame, netns: NetnsId, name: &Text) -> Option<Known>
             .text(num::grouped(q.overlimits))
     });
     lines.extend(block("queues", queues));
+    lines.extend(talkers(frame, netns));
     lines.push(Line::of("netns").text(netns_name(frame, netns)).to(Target::Subject(Subject::Netns(netns))));
     Some((if iface.up { "up".into() } else { "down".into() }, lines))
 }

@@ -72,7 +72,10 @@ fn links_say(_: &Stage) -> Vec<Expect> {
             .about(iface("full0"))
             .leads()
             .that("the shaper's rate is the limit", |f| f["limit"] == 2_500_000.0)
-            .that("who sends", says("backup-job("))
+            .that("who sends what to whom", |f| {
+                let message = f["message"].as_str().unwrap_or_default();
+                message.contains("most of it by TCP: backup-job(") && message.contains(") sends ") && message.contains(&format!(" Mbit/s to {THERE}"))
+            })
             .that("where the limit is told", |f| f["evidence"].to_string().contains("RTM_GETQDISC")),
         Expect::warning("net.qdisc_drops")
             .about(iface("queue0"))
