@@ -308,6 +308,9 @@ impl SocketsCollector {
             };
             gap("socket buffers, backlogs and cgroups (read from /proc/net)".into(), fix);
         }
+        if let Some((what, fix)) = self.talkers.gap() {
+            gap(what.into(), fix);
+        }
         if let Some(broken) = &self.pass.broken {
             gap(broken.clone(), "kernel memory; tried again in the next sample");
         }

@@ -9,6 +9,7 @@ use super::traffic::{Carried, Reading, parse};
 use crate::collect::readers::{Readers, TrafficAsk};
 use crate::snapshot::{Iface, Moment, Net, NetnsCounters, NetnsId, Sockets, Talker, TaskKey};
 use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::io::Errno;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,10 +36,18 @@ pub(super) struct Talkers {
     watched: FxHashMap<NetnsId, Watched>,
 }
 
+/// What is not seen while a reading hangs.
+const HANGS: (&str, &str) = (
+    "who talks by TCP on a busy link: the kernel does not answer",
+    "the end of the task that hangs with a socket's lock",
+);
+
 /// A namespace with a busy link.
 #[derive(Debug, Default)]
 struct Watched {
     asked: bool,
+    /// Whether the last reading got stuck.
+    hangs: bool,
     /// When the next reading may be.
     next: Moment,
     last: Option<(Moment, FxHashMap<u32, Carried>)>,
@@ -89,11 +98,17 @@ impl Talkers {
         for answer in answers {
             if let Some(watched) = self.watched.get_mut(&answer.ask.netns) {
                 watched.asked = false;
+                watched.hangs = answer.bytes == Err(Errno::TIMEDOUT);
                 if let Some(reading) = answer.bytes.ok().as_deref().and_then(parse) {
                     watched.take(reading);
                 }
             }
         }
+    }
+
+    /// What is not seen, and what would show it.
+    pub(super) fn gap(&self) -> Option<(&'static str, &'static str)> {
+        self.watched.values().any(|w| w.hangs).then_some(HANGS)
     }
 
     /// The heaviest of each namespace; `owner` names who holds a socket.
@@ -260,6 +275,32 @@ mod tests {
         let mut talkers = Talkers::new(None);
         talkers.turn(Moment(5), Some(&net(1, 0, 0, None, None)), &[], |_| None);
         assert!(talkers.rows(|_| None).is_empty());
+    }
+
+    #[test]
+    fn a_reading_that_hangs_is_told_until_the_link_is_calm() {
+        let readers = Readers::start_few(std::path::Path::new("/proc"), 1).unwrap();
+        for pid in readers.pids() {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        }
+        let mut talkers = Talkers::new(Some(readers));
+        let here = [Namespace { id: HERE, pids: Vec::new(), bind: None }];
+        let door = |_: &Namespace| Some(PathBuf::from("/proc/self/ns/net"));
+        let at = crate::collect::now();
+        talkers.turn(at, Some(&net(1, 0, 0, None, None)), &here, door);
+        talkers.turn(at, Some(&net(2, 1 << 40, 0, None, None)), &here, door);
+        assert_eq!(talkers.gap(), None);
+        for _ in 0..1000 {
+            talkers.turn(Moment(at.0 + 6_000_000_000), None, &here, door);
+            if talkers.gap().is_some() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(talkers.gap(), Some(HANGS));
+        talkers.turn(at, Some(&net(3, 1 << 40, 0, None, None)), &here, door);
+        assert_eq!(talkers.gap(), None);
     }
 
     #[test]
