@@ -459,7 +459,10 @@ impl App {
         let Some(target) = target else { return };
         let open = matches!(self.layers.last(), Some(Layer::Page(page)) if page.target == target);
         if has_page(&target) && !open {
-            self.layers.push(Layer::Page(PageState::new(target)));
+            // Known before it is drawn: the next key may be on its way.
+            let page = drill::page(&self.cx(), &target);
+            let selected = page.lines.iter().find_map(|line| line.target.clone());
+            self.layers.push(Layer::Page(PageState { selected, ..PageState::new(target) }));
         }
     }
 
