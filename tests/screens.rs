@@ -205,7 +205,7 @@ fn the_worst_story_leads_until_a_key_chose_another() {
     let mut app = app("why", &story_d());
     assert!(pinned(&mut app).contains("web/checkout-7f9c"));
     app.step(Event::Frame(calmer.clone()));
-    assert!(pinned(&mut app).contains("331 GiB of kernel memory"), "{}", pinned(&mut app));
+    assert!(pinned(&mut app).contains("331 GB of kernel memory"), "{}", pinned(&mut app));
     press(&mut app, "<down>");
     let chosen = pinned(&mut app);
     app.step(Event::Frame(story_d()));
@@ -740,7 +740,7 @@ fn the_header_says_that_it_records() {
 #[test]
 fn words_about_files_have_room_at_80_columns() {
     let mut app = app("why", &story_d());
-    let words = "saved the last 10m: /var/lib/whytop/ring-20261122T031207Z.whytop, 1.2 MiB";
+    let words = "saved the last 10m: /var/lib/whytop/ring-20261122T031207Z.whytop, 1.2 MB";
     app.step(Event::Notice(words.into()));
     assert!(text(&draw(&mut app, 80, 24)).contains(words));
 }

@@ -138,10 +138,10 @@ pub fn uptime(secs: f64) -> String {
     if days > 0 { format!("{days}d {hours:02}:{minutes:02}") } else { format!("{hours:02}:{minutes:02}") }
 }
 
-/// A size in prose: `2 GiB`.
+/// A size in prose, 1024-based with the kernel's units: `2 GB`, `27.9 kB`.
 #[must_use]
 pub fn prose_bytes(n: u64) -> String {
-    humansize::format_size(n, humansize::BINARY.decimal_places(1))
+    humansize::format_size(n, humansize::WINDOWS.decimal_places(1))
 }
 
 /// The day, `11-22`, of nanoseconds since 1970 in a zone `offset_secs` east of UTC.

@@ -586,7 +586,7 @@ fn findings(b: &mut Build) {
         "cgroup.at_limit",
         checkout.clone(),
         "web/checkout-7f9c",
-        "web/checkout-7f9c is at its memory limit of 2.0 GiB, almost none of it reclaimable",
+        "web/checkout-7f9c is at its memory limit of 2.0 GB, almost none of it reclaimable",
     );
     (f.value, f.limit, f.unit, f.since, f.rate_per_s) =
         (2.0 * GIB as f64, Some(2.0 * GIB as f64), "bytes", ago(192.0), None);
@@ -635,14 +635,14 @@ fn findings(b: &mut Build) {
         "slab.unreclaimable",
         Subject::Host,
         "node-17",
-        "331 GiB of kernel memory can't be reclaimed: 88 % of RAM",
+        "331 GB of kernel memory can't be reclaimed: 88 % of RAM",
     );
     (f.value, f.limit, f.unit, f.since, f.rate_per_s) =
         (331.0 * GIB as f64, Some(377.0 * GIB as f64), "bytes", ago(2460.0), Some(700_000.0));
     f.rate_unit = "bytes";
     f.spark = vec![7.0, 7.1, 7.2, 7.3, 7.5, 7.7, 7.9, 8.0];
     let f =
-        b.finding(Critical, "slab.growth", Subject::Slab("dentry".into()), "dentry", "dentry grows by 41 MiB a minute");
+        b.finding(Critical, "slab.growth", Subject::Slab("dentry".into()), "dentry", "dentry grows by 41 MB a minute");
     (f.value, f.unit, f.since, f.rate_per_s, f.explained_by) =
         (141.0 * GIB as f64, "bytes", ago(2460.0), Some(716_000.0), vec![7]);
     f.rate_unit = "bytes";
@@ -659,7 +659,7 @@ fn findings(b: &mut Build) {
         "udp.rcvbuf_drops",
         udp_subject(),
         "jgroups(8101) 228.6.7.8:45588",
-        "jgroups(8101) drops 650 datagrams/s at its receive buffer of 256 KiB",
+        "jgroups(8101) drops 650 datagrams/s at its receive buffer of 256 kB",
     );
     (f.value, f.unit, f.since, f.rate_per_s) = (81_233.0, "drops", ago(95.0), Some(650.0));
     f.rate_unit = "drops";
