@@ -8,7 +8,7 @@ use std::sync::Arc;
 use whytop::engine::{Engine, EngineOptions};
 use whytop::snapshot::{
     Cgroup, CgroupKey, Cgroups, Counters, Cpu, Host, MemUse, Memory, Moment, Net, NetnsCounters, NetnsId, Section,
-    Side, Slab, Slabs, Snapshot, SockGroup, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState, Thread,
+    Slab, Slabs, Snapshot, SockGroup, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState, Thread,
 };
 
 const NETNS: NetnsId = NetnsId(1);
@@ -58,19 +58,11 @@ fn group(n: u32, t: u64) -> SockGroup {
     SockGroup {
         netns: NETNS,
         owner: Some(TaskKey { pid: n % 400 + 1, start_ticks: u64::from(n % 400) }),
-        by_listener: false,
         state: TcpState::ALL[n as usize % 9],
-        side: Side::Client,
-        local_port: None,
         remote_addr: Some(IpAddr::from([10, 0, 0, u8::try_from(n % 200).unwrap()])),
         remote_port: Some(443),
-        cgroup_id: 0,
         count: u64::from(n % 70) + t % 3,
-        recv_q_bytes: 0,
-        send_q_bytes: 0,
-        mem_bytes: 0,
-        drops: 0,
-        retransmitting: 0,
+        ..SockGroup::default()
     }
 }
 

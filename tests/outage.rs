@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use whytop::export::{DERIVED, TABLES};
 use whytop::record::{Frame, Header, Log, Mark, Note, Writer};
-use whytop::snapshot::{Moment, Section, Side, Snapshot, SockGroup, Sockets, TcpState};
+use whytop::snapshot::{Moment, Section, Snapshot, SockGroup, Sockets, TcpState};
 
 const SECRET: &str = "--password=hunter2";
 const SECOND_NS: u64 = 1_000_000_000;
@@ -55,18 +55,10 @@ fn record(dir: &Path, host: &str, seconds: u64) -> PathBuf {
             netns,
             owner: Some(victim),
             state: TcpState::SynSent,
-            side: Side::Client,
             remote_addr: Some("10.9.8.7".parse().unwrap()),
             remote_port: Some(61616),
             count,
-            by_listener: false,
-            local_port: None,
-            cgroup_id: 0,
-            recv_q_bytes: 0,
-            send_q_bytes: 0,
-            mem_bytes: 0,
-            drops: 0,
-            retransmitting: 0,
+            ..SockGroup::default()
         };
         let groups = if count > 0 { vec![pile] } else { Vec::new() };
         snap.sockets = Section::ok(at, Sockets { groups, netns: vec![netns], ..Sockets::default() });

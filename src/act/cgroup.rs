@@ -173,15 +173,7 @@ impl Group {
             frozen: Some(self.is_frozen()),
             method: method.into(),
         };
-        Plan {
-            target: Target::Cgroup(target),
-            decision: Decision::Refused,
-            effect: Effect::Terminates,
-            reasons: Vec::new(),
-            advice: Vec::new(),
-            restarts: None,
-            outcome: None,
-        }
+        Plan::new(Target::Cgroup(target), Decision::Refused, Effect::Terminates)
     }
 
     /// Begins to kill: at the end of this all that were in it have their SIGKILL.

@@ -24,15 +24,7 @@ const SUPERVISORS: &[&str] =
 /// The plan for sending `signal` to one process.
 #[must_use]
 pub fn plan(facts: &Facts, guard: &Guard, signal: Signal) -> Plan {
-    let mut plan = Plan {
-        target: Target::Task(facts.target.clone()),
-        decision: Decision::Allowed,
-        effect: Effect::NoneGone,
-        reasons: Vec::new(),
-        advice: Vec::new(),
-        restarts: None,
-        outcome: None,
-    };
+    let mut plan = Plan::new(Target::Task(facts.target.clone()), Decision::Allowed, Effect::NoneGone);
     if let (Permission::Gone, Some(why)) = (&facts.permission, &guard.forbidden) {
         plan.decision = Decision::Refused;
         plan.reasons.push(why.clone());

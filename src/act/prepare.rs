@@ -309,15 +309,9 @@ pub(super) fn gone() -> crate::snapshot::Outcome {
 
 /// The plan for a process that could not be pinned.
 fn cannot_hold(key: TaskKey, error: PinError) -> Plan {
-    let mut plan = Plan {
-        target: Target::Task(TaskTarget { key, ..TaskTarget::default() }),
-        decision: Decision::Allowed,
-        effect: Effect::NoneGone,
-        reasons: vec![error.to_string().into()],
-        advice: Vec::new(),
-        restarts: None,
-        outcome: None,
-    };
+    let target = Target::Task(TaskTarget { key, ..TaskTarget::default() });
+    let mut plan = Plan::new(target, Decision::Allowed, Effect::NoneGone);
+    plan.reasons.push(error.to_string().into());
     match error {
         PinError::Gone | PinError::Reused { .. } => plan.outcome = Some(gone()),
         PinError::Thread { pid } => {
@@ -331,13 +325,5 @@ fn cannot_hold(key: TaskKey, error: PinError) -> Plan {
 
 fn no_cgroup(key: &CgroupKey, why: Text) -> Plan {
     let target = crate::snapshot::CgroupTarget { key: key.clone(), ..crate::snapshot::CgroupTarget::default() };
-    Plan {
-        target: Target::Cgroup(target),
-        decision: Decision::Refused,
-        effect: Effect::NoneGone,
-        reasons: vec![why],
-        advice: Vec::new(),
-        restarts: None,
-        outcome: None,
-    }
+    Plan { reasons: vec![why], ..Plan::new(Target::Cgroup(target), Decision::Refused, Effect::NoneGone) }
 }

@@ -168,15 +168,7 @@ impl Act {
             owner_comm: owner.map(|person| person.comm.clone()),
             ..SocketTarget::default()
         };
-        let mut plan = Plan {
-            target: Target::Sockets(target.clone()),
-            decision: Decision::Refused,
-            effect: Effect::Terminates,
-            reasons: Vec::new(),
-            advice: Vec::new(),
-            restarts: None,
-            outcome: None,
-        };
+        let mut plan = Plan::new(Target::Sockets(target.clone()), Decision::Refused, Effect::Terminates);
         match self.choose(selection, census, guard) {
             Err(why) => plan.reasons.push(why),
             Ok((chosen, spared)) => {

@@ -176,25 +176,17 @@ fn tell_what_is_missing(table: &Table) {
 mod tests {
     use super::*;
     use crate::engine::{Engine, EngineOptions};
-    use crate::snapshot::{Listener, ListenerKey, Moment, Section, Side, Snapshot, SockGroup, Sockets, Task, Tasks};
+    use crate::snapshot::{Listener, ListenerKey, Moment, Section, Snapshot, SockGroup, Sockets, Task, Tasks};
 
     fn group(owner: Option<TaskKey>, state: TcpState, count: u64) -> SockGroup {
         SockGroup {
             netns: NetnsId(5),
             owner,
-            by_listener: false,
             state,
-            side: Side::Client,
-            local_port: None,
             remote_addr: Some("10.0.0.9".parse().unwrap()),
             remote_port: Some(80),
-            cgroup_id: 0,
             count,
-            recv_q_bytes: 0,
-            send_q_bytes: 0,
-            mem_bytes: 0,
-            drops: 0,
-            retransmitting: 0,
+            ..SockGroup::default()
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Look, RuleConfig, Watch, Window};
 use crate::model::{Before, Finding, Frame, History, LogBook, Model};
 use crate::snapshot::{
     Cgroup, CgroupKey, Cgroups, Counters, Cpu, Host, KernelLog, Listener, ListenerKey, LogEvent, LogValue, MemUse,
-    Memory, Moment, Net, NetnsCounters, NetnsId, Own, Pressure, Proto, Section, Side, Slab, Slabs, Snapshot, SockGroup,
+    Memory, Moment, Net, NetnsCounters, NetnsId, Own, Pressure, Proto, Section, Slab, Slabs, Snapshot, SockGroup,
     SockKey, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState, Text, Thread, UdpSocket,
 };
 use std::collections::BTreeMap;
@@ -151,23 +151,7 @@ impl World {
 
     pub(crate) fn tcp(&mut self, owner: impl Into<Option<TaskKey>>, state: &str, count: u64) -> &mut SockGroup {
         let state = TcpState::ALL.into_iter().find(|s| s.name() == state.to_lowercase()).unwrap();
-        self.sockets.groups.push(SockGroup {
-            netns: NETNS,
-            owner: owner.into(),
-            by_listener: false,
-            state,
-            side: Side::Client,
-            local_port: None,
-            remote_addr: None,
-            remote_port: None,
-            cgroup_id: 0,
-            count,
-            recv_q_bytes: 0,
-            send_q_bytes: 0,
-            mem_bytes: 0,
-            drops: 0,
-            retransmitting: 0,
-        });
+        self.sockets.groups.push(SockGroup { netns: NETNS, owner: owner.into(), state, count, ..SockGroup::default() });
         self.sockets.groups.last_mut().unwrap()
     }
 

@@ -3,8 +3,7 @@
 use super::{Before, Model, tally_of};
 use crate::snapshot::{
     Cgroup, CgroupKey, Cgroups, Counters, Cpu, CpuTimes, Host, MemUse, Moment, Net, NetnsCounters, NetnsId, Own,
-    RemoteKey, Section, Side, Snapshot, SockGroup, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState,
-    Thread,
+    RemoteKey, Section, Snapshot, SockGroup, Sockets, StateCounts, Task, TaskKey, TaskState, Tasks, TcpState, Thread,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -134,19 +133,11 @@ fn sockets_are_summed_by_task_far_end_and_namespace_and_time_wait_comes_from_soc
     let group = |owner: Option<u32>, state, count| SockGroup {
         netns: NETNS,
         owner: owner.map(key),
-        by_listener: false,
         state,
-        side: Side::Client,
-        local_port: None,
         remote_addr: Some(far),
         remote_port: Some(80),
-        cgroup_id: 0,
         count,
-        recv_q_bytes: 0,
-        send_q_bytes: 0,
-        mem_bytes: 0,
-        drops: 0,
-        retransmitting: 0,
+        ..SockGroup::default()
     };
     let groups = vec![
         group(Some(5), TcpState::SynSent, 3),

@@ -275,6 +275,15 @@ pub struct Plan {
     pub outcome: Option<Outcome>,
 }
 
+impl Plan {
+    /// A plan without reasons yet.
+    #[must_use]
+    pub fn new(target: Target, decision: Decision, effect: Effect) -> Self {
+        let (reasons, advice) = (Vec::new(), Vec::new());
+        Self { target, decision, effect, reasons, advice, restarts: None, outcome: None }
+    }
+}
+
 /// A whole action with the plan for each of its targets: what a person says yes or no to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {

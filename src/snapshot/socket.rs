@@ -107,7 +107,7 @@ pub enum Side {
 }
 
 /// TCP sockets that share namespace, owner, state and service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SockGroup {
     /// Namespace.
     pub netns: NetnsId,

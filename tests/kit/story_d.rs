@@ -211,19 +211,14 @@ fn group(netns: NetnsId, owner: Option<u32>, state: TcpState, remote: &str, port
     SockGroup {
         netns,
         owner: owner.map(key),
-        by_listener: false,
         state,
-        side: Side::Client,
-        local_port: None,
         remote_addr: Some(ip(remote)),
         remote_port: Some(port),
-        cgroup_id: 0,
         count,
-        recv_q_bytes: 0,
         send_q_bytes: if state == TcpState::Established { count * 220 } else { 0 },
         mem_bytes: count * 2304,
-        drops: 0,
         retransmitting: if state == TcpState::SynSent { count } else { 0 },
+        ..SockGroup::default()
     }
 }
 
