@@ -18,6 +18,10 @@ use std::sync::Arc;
 const BUSY_SHARE: f64 = 0.5;
 /// A link whose speed nobody knows is busy from here on, bytes a second: 100 Mbit/s.
 const BUSY_BYTES: f64 = 12_500_000.0;
+/// Who carries this part of what a busy link does may well be behind it.
+const BEHIND_SHARE: f64 = 0.1;
+/// Links whose namespaces are asked in, at most.
+const WATCHED_MAX: usize = 16;
 /// From one reading to the next at least, ns; and so many times what the one took: a tenth of one CPU.
 const PAUSE_NS: u64 = 1_000_000_000;
 const PAUSE_TIMES: u64 = 10;
@@ -173,25 +177,36 @@ fn heaviest(a: &Talker, b: &Talker) -> std::cmp::Ordering {
     weight(b).total_cmp(&weight(a)).then_with(|| place(a).cmp(&place(b)))
 }
 
-/// The namespaces in which an interface carried much between two looks.
+/// The namespaces to ask in: those in which a link was busy between two looks, and those that carried much of what it
+/// did, for what it forwards is theirs.
 fn busy(old: &(Moment, Arc<Net>), new: &(Moment, Arc<Net>)) -> FxHashSet<NetnsId> {
     let seconds = new.0.since(old.0);
     let mut before: FxHashMap<(NetnsId, &str), &Iface> = FxHashMap::default();
     for netns in &old.1.netns {
         before.extend(netns.ifaces.iter().map(|i| ((netns.id, &*i.name), i)));
     }
-    let is_busy = |netns: &NetnsCounters, now: &Iface| {
-        let Some(was) = before.get(&(netns.id, &*now.name)) else { return false };
-        let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
-        let (tx, rx) = (rate(now.tx_bytes, was.tx_bytes), rate(now.rx_bytes, was.rx_bytes));
-        let speed = now.speed_mbit.map(|mbit| mbit as f64 * 125_000.0);
-        let shaped = netns.qdiscs.iter().filter(|q| q.root && q.iface == now.name).filter_map(|q| q.rate_bytes_per_sec);
-        let shaped = shaped.min().map(|rate| rate as f64);
-        let near = |bytes: f64, limit: Option<f64>| bytes >= limit.map_or(BUSY_BYTES, |limit| limit * BUSY_SHARE);
-        near(tx, shaped.or(speed)) || near(rx, speed)
-    };
-    let with_busy = |n: &&NetnsCounters| n.ifaces.iter().any(|i| i.up && &*i.name != "lo" && is_busy(n, i));
-    new.1.netns.iter().filter(with_busy).map(|n| n.id).collect()
+    let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+    let mut links: Vec<(bool, f64, NetnsId)> = Vec::new();
+    for netns in &new.1.netns {
+        for now in netns.ifaces.iter().filter(|i| i.up && &*i.name != "lo") {
+            let Some(was) = before.get(&(netns.id, &*now.name)) else { continue };
+            let (tx, rx) = (rate(now.tx_bytes, was.tx_bytes), rate(now.rx_bytes, was.rx_bytes));
+            links.push((is_busy(netns, now, tx, rx), tx.max(rx), netns.id));
+        }
+    }
+    let least = links.iter().filter(|(busy, ..)| *busy).map(|(_, rate, _)| rate * BEHIND_SHARE).min_by(f64::total_cmp);
+    let Some(least) = least else { return FxHashSet::default() };
+    links.retain(|(busy, rate, _)| *busy || *rate >= least);
+    links.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    links.into_iter().map(|(.., netns)| netns).take(WATCHED_MAX).collect()
+}
+
+fn is_busy(netns: &NetnsCounters, iface: &Iface, tx: f64, rx: f64) -> bool {
+    let speed = iface.speed_mbit.map(|mbit| mbit as f64 * 125_000.0);
+    let shapers = netns.qdiscs.iter().filter(|q| q.root && q.iface == iface.name);
+    let shaped = shapers.filter_map(|q| q.rate_bytes_per_sec).min().map(|rate| rate as f64);
+    let near = |bytes: f64, limit: Option<f64>| bytes >= limit.map_or(BUSY_BYTES, |limit| limit * BUSY_SHARE);
+    near(tx, shaped.or(speed)) || near(rx, speed)
 }
 
 #[cfg(test)]
@@ -221,6 +236,27 @@ mod tests {
         assert!(is(20_000_000, 0, None, None) && !is(10_000_000, 0, None, None));
         // Counters that went back: an interface of the same name.
         assert!(busy(&net(1, u64::MAX, 0, None, None), &net(3, 5, 5, None, None)).is_empty());
+    }
+
+    #[test]
+    fn namespaces_behind_a_busy_link_are_asked_too() {
+        let look = |at, uplink, container: u64, calm| {
+            let (moment, mut net) = net(at, uplink, 0, Some(1000), None);
+            let all = Arc::make_mut(&mut net);
+            for (id, rx_bytes) in [(2, container), (3, calm)] {
+                let veth =
+                    Iface { name: "eth0".into(), up: true, rx_bytes, speed_mbit: Some(10_000), ..Iface::default() };
+                all.netns.push(NetnsCounters { id: NetnsId(id), ifaces: vec![veth], ..NetnsCounters::default() });
+            }
+            (moment, net)
+        };
+        let asked = |uplink, container, calm| {
+            let mut ids: Vec<_> = busy(&look(1, 0, 0, 0), &look(2, uplink, container, calm)).into_iter().collect();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(asked(110_000_000, 90_000_000, 1_000_000), [HERE, NetnsId(2)]);
+        assert_eq!(asked(40_000_000, 40_000_000, 0), []);
     }
 
     fn carried(inode: u32, remote: &str, acked: u64, received: u64) -> Carried {

@@ -14,6 +14,7 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
 use netlink_packet_sock_diag::constants::{IPPROTO_TCP, SOCK_DIAG_BY_FAMILY};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, StateFlags};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -53,10 +54,7 @@ pub(super) struct Reading {
 /// # Errors
 /// When the namespace can't be entered, or the kernel does not tell.
 pub(in crate::collect) fn dump(door: &OwnedFd, sink: &mut impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
-    enter(door)?;
-    let kind = SocketType::DGRAM;
-    let socket =
-        rustix::net::socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    let socket = inside(door)?;
     sink(&now().0.to_ne_bytes())?;
     let mut buf = [0_u8; BUFFER];
     for (seq, family) in (1_u32..).zip([AddressFamily::INET, AddressFamily::INET6]) {
@@ -66,14 +64,23 @@ pub(in crate::collect) fn dump(door: &OwnedFd, sink: &mut impl FnMut(&[u8]) -> R
     sink(&now().0.to_ne_bytes())
 }
 
-/// Goes into a namespace to stay, unless it is there.
-fn enter(door: &OwnedFd) -> Result<(), Errno> {
-    let place = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
-    let here = rustix::fs::stat(c"/proc/thread-self/ns/net").map(place);
-    if here == rustix::fs::fstat(door).map(place) {
-        return Ok(());
+/// A `sock_diag` socket inside a namespace. Whoever stayed there would keep it from ending.
+fn inside(door: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let open = || {
+        let protocol = Some(netlink::SOCK_DIAG);
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)
+    };
+    let home = rustix::fs::open(c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let place = |file: &OwnedFd| rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    // Also for those who may not enter any.
+    if place(&home)? == place(door)? {
+        return open();
     }
-    move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network))
+    let network = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(door.as_fd(), network)?;
+    let socket = open();
+    move_into_link_name_space(home.as_fd(), network)?;
+    socket
 }
 
 fn request(family: AddressFamily, seq: u32) -> [u8; REQUEST] {

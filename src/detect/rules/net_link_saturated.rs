@@ -23,6 +23,9 @@ pub(super) static RULES: &[Rule] = &[Rule {
     judge,
 }];
 
+/// Talkers that are named.
+const TOLD_MAX: usize = 3;
+
 fn measure(look: &Look<'_>, out: &mut Measures) {
     for netns in look.snap.net.data().map(|n| n.netns.as_slice()).unwrap_or_default() {
         for i in netns.ifaces.iter().filter(|i| i.up && &*i.name != "lo") {
@@ -53,13 +56,13 @@ fn judge(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let mbit = |bytes: f64| bytes * 8.0 / 1e6;
-    let talkers: Vec<&Talker> = talkers(case.look, *id).take(3).collect();
+    let (talkers, most) = talkers(case.look, *id, value);
     let heavy = if talkers.is_empty() {
         let queues = queues(case.look, *id);
         if queues.is_empty() { String::new() } else { format!("; most TCP data waits at {}", words::list(&queues, 3)) }
     } else {
         let told: Vec<_> = talkers.iter().map(|t| speech(case.look, t)).collect();
-        format!("; most of it by TCP: {}", words::list(&told, 3))
+        format!("; {}by TCP: {}", if most { "most of it " } else { "" }, words::list(&told, TOLD_MAX))
     };
     let message = format!(
         "{name} carries {:.0} of {:.0} Mbit/s ({}){heavy}",
@@ -91,10 +94,18 @@ fn limit_source(case: &Case<'_>, id: NetnsId, name: &str, told: bool) -> String 
     }
 }
 
-/// The heaviest talkers of a namespace.
-fn talkers<'l>(look: &Look<'l>, netns: NetnsId) -> impl Iterator<Item = &'l Talker> {
+/// The heaviest talkers of a namespace, and of all where those are few: what it forwards is others'. And whether they
+/// carry most of so many bytes a second.
+fn talkers<'l>(look: &Look<'l>, netns: NetnsId, link: f64) -> (Vec<&'l Talker>, bool) {
     let all = look.snap.sockets.data().map(|s| s.talkers.as_slice()).unwrap_or_default();
-    all.iter().filter(move |t| t.netns == netns)
+    let most = |some: &[&Talker]| some.iter().map(|t| t.tx_bytes_per_s.max(t.rx_bytes_per_s)).sum::<f64>() >= link / 2.0;
+    let mut chosen: Vec<&Talker> = all.iter().filter(|t| t.netns == netns).collect();
+    if !most(&chosen) {
+        chosen = all.iter().collect();
+    }
+    let most = most(&chosen);
+    chosen.truncate(TOLD_MAX);
+    (chosen, most)
 }
 
 fn who(look: &Look<'_>, t: &Talker) -> String {
@@ -124,7 +135,7 @@ fn queues(look: &Look<'_>, netns: NetnsId) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::detect::testing::Script;
-    use crate::snapshot::{Iface, Qdisc, Talker, TaskKey};
+    use crate::snapshot::{Iface, NetnsId, Qdisc, Talker, TaskKey};
 
     fn send(speed: Option<u64>, per_s: u64) -> Script {
         let mut s = Script::new();
@@ -144,25 +155,35 @@ mod tests {
         send(None, 118_000_000).silent();
     }
 
-    #[test]
-    fn the_heaviest_talkers_are_named() {
+    fn talker(netns: NetnsId, pid: Option<u32>, tx_bytes_per_s: f64, rx_bytes_per_s: f64) -> Talker {
+        let (owner, remote_addr) = (pid.map(|pid| TaskKey { pid, start_ticks: 1 }), "10.0.0.9".parse().unwrap());
+        Talker { netns, owner, remote_addr, count: 1, tx_bytes_per_s, rx_bytes_per_s }
+    }
+
+    /// What is said of a full link when these talk.
+    fn said(talkers: impl FnOnce(NetnsId) -> Vec<Talker>) -> (String, usize) {
         let mut s = send(Some(1000), 118_000_000);
-        let netns = s.world.netns().id;
-        let talker = |pid: Option<u32>, tx, rx| Talker {
-            netns,
-            owner: pid.map(|pid| TaskKey { pid, start_ticks: 1 }),
-            remote_addr: "10.0.0.9".parse().unwrap(),
-            count: 1,
-            tx_bytes_per_s: tx,
-            rx_bytes_per_s: rx,
-        };
-        s.world.sockets.talkers = vec![talker(None, 90e6, 1e3), talker(Some(40), 0.0, 20e6)];
+        s.world.sockets.talkers = talkers(s.world.netns().id);
         s.world.netns().ifaces[0].tx_bytes += 118_000_000;
         s.secs(1);
         let f = s.expect("net.link_saturated");
-        assert!(f.message.contains("a process that can't be named sends 720 Mbit/s to 10.0.0.9"), "{}", f.message);
-        assert!(f.message.contains("receives 160 Mbit/s from 10.0.0.9"), "{}", f.message);
-        assert_eq!(f.evidence.len(), 5, "{:?}", f.evidence);
+        (f.message.clone(), f.evidence.len())
+    }
+
+    #[test]
+    fn the_heaviest_talkers_are_named() {
+        let elsewhere = NetnsId(77);
+        let (message, evidence) = said(|here| {
+            vec![talker(here, None, 90e6, 1e3), talker(elsewhere, Some(41), 80e6, 0.0), talker(here, Some(40), 0.0, 20e6)]
+        });
+        let told = "; most of it by TCP: a process that can't be named sends 720 Mbit/s to 10.0.0.9";
+        assert!(message.contains(told) && message.contains("receives 160 Mbit/s from 10.0.0.9"), "{message}");
+        assert_eq!((message.contains("640 Mbit/s"), evidence), (false, 5), "{message}");
+        // What a link forwards is of other namespaces; and what is little is not most.
+        let (message, _) = said(|here| vec![talker(elsewhere, None, 100e6, 0.0), talker(here, None, 1e6, 0.0)]);
+        assert!(message.contains("; most of it by TCP: a process that can't be named sends 800 Mbit/s"), "{message}");
+        let (message, _) = said(|here| vec![talker(here, None, 1e6, 0.0)]);
+        assert!(message.contains("); by TCP: a process that can't be named sends 8 Mbit/s"), "{message}");
     }
 
     #[test]

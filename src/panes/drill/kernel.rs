@@ -3,7 +3,7 @@
 use super::super::names::{cgroup_name, home_name, netns_name, task_name};
 use super::{block, facts, history};
 use crate::model::{Frame, Metric, iface_drops};
-use crate::snapshot::{Cgroup, NetnsId, Subject, Task, TaskState, Text};
+use crate::snapshot::{Cgroup, NetnsId, Subject, Talker, Task, TaskState, Text};
 use crate::view::{Line, Target, num};
 
 /// Lines of one kind at most.
@@ -77,21 +77,24 @@ fn slab_holders(frame: &Frame) -> Vec<Line> {
     block("holders", lines)
 }
 
-/// Who talks most by TCP in the interface's namespace; looked for while a link of it is busy.
+/// Who talks most by TCP, in the interface's namespace and then elsewhere, for what it forwards is others'; looked for
+/// while a link is busy.
 fn talkers(frame: &Frame, netns: NetnsId) -> Vec<Line> {
     let all = frame.snap.sockets.data().map(|s| s.talkers.as_slice()).unwrap_or_default();
     let rate = |bytes: f64| format!("{:>6}/s", num::bytes(num::whole(bytes)));
-    let lines = all.iter().filter(|t| t.netns == netns).map(|t| {
+    let (here, elsewhere): (Vec<&Talker>, Vec<&Talker>) = all.iter().partition(|t| t.netns == netns);
+    let lines = here.into_iter().chain(elsewhere).map(|t| {
         let line = Line::default().dim("out ").text(rate(t.tx_bytes_per_s)).dim("  in ").text(rate(t.rx_bytes_per_s));
         let who = t.owner.map_or_else(|| "nobody known".into(), |key| task_name(frame, key));
-        let line =
-            line.text(format!("  {who}")).dim(format!(" with {} · sockets {}", t.remote_addr, num::grouped(t.count)));
+        let place = if t.netns == netns { String::new() } else { format!(" · netns {}", netns_name(frame, t.netns)) };
+        let with = format!(" with {} · sockets {}{place}", t.remote_addr, num::grouped(t.count));
+        let line = line.text(format!("  {who}")).dim(with);
         match t.owner {
             Some(key) => line.to(Target::Subject(Subject::Task(key))),
             None => line,
         }
     });
-    block("talkers", lines)
+    block("talkers", lines.take(LINES_MAX))
 }
 
 /// An interface.
