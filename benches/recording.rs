@@ -8,7 +8,7 @@
 use divan::Bencher;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use whytop::engine::{Engine, EngineOptions};
+use whytop::engine::{CheckpointDue, Engine, EngineOptions};
 use whytop::playback::Playback;
 use whytop::record::{Frame, FrameKind, Header, Log, Reader, Writer};
 use whytop::snapshot::Snapshot;
@@ -17,8 +17,6 @@ const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 /// Samples at most.
 const SAMPLES: usize = 600;
-/// Keyframes from a checkpoint to the next, as `record` has it.
-const CHECKPOINT_KEYS: u64 = 5;
 
 fn main() {
     divan::main();
@@ -37,13 +35,10 @@ static LOOKS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
 static FRAMES: LazyLock<Vec<Frame>> = LazyLock::new(|| {
     let mut writer = Writer::with_base(Vec::new()).unwrap();
     let mut engine = Engine::new(EngineOptions::default());
-    let mut keys = 0_u64;
+    let mut due = CheckpointDue::default();
     for look in &*LOOKS {
-        let mut checkpoint = None;
-        if writer.wants_checkpoint(look.wall_unix_ns) {
-            checkpoint = keys.is_multiple_of(CHECKPOINT_KEYS).then(|| engine.checkpoint(look));
-            keys += 1;
-        }
+        let at_key = writer.wants_checkpoint(look.wall_unix_ns);
+        let checkpoint = due.take(look, at_key).then(|| engine.checkpoint(look));
         writer.push(look, checkpoint.as_deref()).unwrap();
         engine.step(look.clone());
     }

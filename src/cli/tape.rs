@@ -2,7 +2,7 @@
 
 use super::record::findings::Findings;
 use crate::collect::now;
-use crate::engine::Engine;
+use crate::engine::{CheckpointDue, Engine};
 use crate::model::Frame;
 use crate::record::{Bounds, Destination, Header, Link, Note, RecordError, Report, Writer};
 use crate::snapshot::{Moment, Snapshot};
@@ -10,8 +10,6 @@ use crate::view::num;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// So many keyframes from one checkpoint of the engine to the next.
-const CHECKPOINT_KEYS: u64 = 5;
 /// A disk that has taken nothing for so many intervals, and seconds, is told.
 const SILENT_INTERVALS: f64 = 5.0;
 const SILENT_S: f64 = 5.0;
@@ -46,7 +44,7 @@ pub struct Tape {
     writer: Writer<Link>,
     findings: Findings,
     interval: Duration,
-    keys: u64,
+    checkpoint: CheckpointDue,
     samples: u64,
     /// Bytes of the file.
     bytes: u64,
@@ -74,7 +72,7 @@ impl Tape {
             writer: Writer::with_base(link)?,
             findings: Findings::default(),
             interval,
-            keys: 0,
+            checkpoint: CheckpointDue::default(),
             samples: 0,
             bytes: 0,
             is_open: false,
@@ -119,13 +117,8 @@ impl Tape {
     /// # Errors
     /// A sample that can't be recorded; one that the disk does not take is lost, and told.
     pub fn take(&mut self, snap: &Snapshot, engine: &Engine) -> Result<(), RecordError> {
-        let mut checkpoint = None;
-        if self.writer.wants_checkpoint(snap.wall_unix_ns) {
-            if self.keys.is_multiple_of(CHECKPOINT_KEYS) {
-                checkpoint = Some(engine.checkpoint(snap));
-            }
-            self.keys += 1;
-        }
+        let at_key = self.writer.wants_checkpoint(snap.wall_unix_ns);
+        let checkpoint = self.checkpoint.take(snap, at_key).then(|| engine.checkpoint(snap));
         self.writer.push(snap, checkpoint.as_deref())?;
         self.samples += 1;
         Ok(())

@@ -10,11 +10,13 @@
 //! same snapshots give the same frames.
 
 mod checkpoint;
+mod due;
 mod sparks;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::CheckpointError;
+pub use due::CheckpointDue;
 
 use crate::detect::{Look, RuleConfig, Watch, Window};
 use crate::model::{Before, Frame, History, LogBook, Model, Severity};
