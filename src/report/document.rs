@@ -118,16 +118,22 @@ fn at(time: &str) -> String {
     format!("At {}: ", clock(time))
 }
 
+/// `300 of 300 sockets`.
+fn of_limit(value: f64, limit: Option<f64>, unit: &str) -> String {
+    let told = amount(value, unit);
+    let Some(limit) = limit else { return told };
+    format!("{} of {}", told.strip_suffix(unit).unwrap_or(&told).trim_end(), amount(limit, unit))
+}
+
 fn saying<'a>(out: &mut Vec<Block<'a>>, finding: &'a Saying) {
     let role = if finding.root { "root cause" } else { "consequence" };
     out.push(Block::Heading(3, format!("{} {} ({role})", finding.id, finding.subject)));
     out.push(Block::Verdict(finding.severity, at(&finding.worst_at) + &sentence(&finding.message)));
-    let limit = finding.limit.map_or_else(String::new, |l| format!(" of {}", amount(l, finding.unit)));
     out.push(Block::Text(format!(
-        "First seen {}, last {}; peak {}{limit} at {}.",
+        "First seen {}, last {}; peak {} at {}.",
         clock(&finding.first_seen),
         clock(&finding.last_seen),
-        amount(finding.peak, finding.unit),
+        of_limit(finding.peak, finding.limit, finding.unit),
         clock(&finding.worst_at),
     )));
     if finding.series.points().len() > 1 {
@@ -214,6 +220,7 @@ pub(super) fn amount(value: f64, unit: &str) -> String {
         "" => num::number(value),
         "%" => format!("{}%", num::number(value)),
         "/s" => format!("{}/s", num::number(value)),
+        "s" => format!("{} s", num::number(value)),
         unit if (value - 1.0).abs() < f64::EPSILON => format!("1 {}", unit.strip_suffix('s').unwrap_or(unit)),
         unit if value.fract() == 0.0 => format!("{} {unit}", num::grouped(num::whole(value))),
         unit => format!("{} {unit}", num::number(value)),
