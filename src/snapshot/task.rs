@@ -236,7 +236,7 @@ impl Tasks {
         let hides = |t: &&Task| t.netns.is_none() && !t.kthread && t.state != TaskState::Zombie;
         let hidden = self.rows.iter().filter(hides).count();
         let whose = if hidden == 1 { "1 process".to_owned() } else { format!("{hidden} processes") };
-        let fix = "CAP_SYS_PTRACE (root has it, some container roots have not)";
+        let fix = "CAP_SYS_PTRACE, which some container roots lack";
         (hidden > 0).then(|| Gap { what: format!("network namespaces of {whose}").into(), fix: fix.into() })
     }
 }

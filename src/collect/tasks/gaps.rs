@@ -35,7 +35,7 @@ impl Refused {
                 gaps.push(Gap { what: what.into(), fix: fix.into() });
             }
         };
-        let ptrace = "CAP_SYS_PTRACE (root has it, some container roots have not)";
+        let ptrace = "CAP_SYS_PTRACE, which some container roots lack";
         let hidden = first.is_none_or(|task| task.key.pid != 1) && mount_hides_pids(roots);
         gap(
             hidden,
