@@ -103,6 +103,9 @@ impl Talkers {
             if let Some(watched) = self.watched.get_mut(&answer.ask.netns) {
                 watched.asked = false;
                 watched.hangs = answer.bytes == Err(Errno::TIMEDOUT);
+                if watched.hangs {
+                    watched.rows.clear();
+                }
                 if let Some(reading) = answer.bytes.ok().as_deref().and_then(parse) {
                     watched.take(reading);
                 }

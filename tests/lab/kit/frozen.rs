@@ -27,6 +27,12 @@ pub fn freeze(stage: &mut Stage, mount: &str) {
     stage.release.push(Cleanup(Some(Box::new(move || may("fsfreeze", &["-u", &mount])))));
 }
 
+/// Why this kernel never says that a task hangs, where it doesn't.
+pub fn never_tells() -> Option<String> {
+    let there = Path::new("/proc/sys/kernel/hung_task_timeout_secs").exists();
+    (!there).then(|| "this kernel does not look for hung tasks (CONFIG_DETECT_HUNG_TASK)".into())
+}
+
 /// Lets the kernel say after `seconds` that a task in D hangs, until the stage ends. Such lines are rationed (ten since
 /// the boot, by default), and what a scenario uses up is given back.
 pub fn told_as_hung_after(stage: &mut Stage, seconds: u32) {

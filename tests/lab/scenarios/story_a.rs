@@ -4,7 +4,7 @@
 
 use crate::actors::{name, number, ready};
 use crate::kit::cgroup::{below, enter, kills, limited, usage};
-use crate::kit::frozen::{ext4, freeze, told_as_hung_after};
+use crate::kit::frozen::{ext4, freeze, never_tells, told_as_hung_after};
 use crate::kit::veth::{NOBODY, NOBODY6, wire_into_nothing};
 use crate::kit::{Expect, Look, Scenario, Stage, must, one_story, scratch, until, uptime_s};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -19,6 +19,7 @@ pub const ALL: &[Scenario] = &[
         name: "story_a_jvm_reconnect_storm",
         tools: &["ip", "unshare", "java", "javac", "mkfs.ext4", "fsfreeze", "mount", "umount", "truncate"],
         actors: &[("agent-jvm", jvm), ("agent", native)],
+        cannot: never_tells,
         stage: || storm(&Agent { jvm: true, limit_mb: 280, start_mb: 200, ..Agent::default() }),
         expects: |stage| expects(stage).into_iter().chain(of_a_jvm(stage)).collect(),
         check: |look, stage| {
