@@ -79,7 +79,9 @@ fn fork_readers(roots: &Roots, screens: bool) -> (Result<String, Gap>, Pools) {
     let mut failed = None;
     let mut pools =
         Pools { tasks: start(roots, 3, &mut failed), files: start(roots, 3, &mut failed), ..Pools::default() };
-    pools.traffic = start(roots, 2, &mut failed);
+    if roots.is_live() {
+        pools.traffic = start(roots, 2, &mut failed);
+    }
     pools.names = start(roots, 1, &mut failed);
     if screens {
         pools.deep = start(roots, 1, &mut failed);
